@@ -1,0 +1,66 @@
+"""The protocol every source of telemetry follows: open, read a batch, count, close.
+
+A source never blocks in `read` and never loses silently: whatever it could not deliver is in `count()`.
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from shield.record import Record
+
+
+class SourceUnavailable(Exception):
+    """This source cannot run on this host now. `reason` says why, `remedy` what would change that."""
+
+    def __init__(self, source: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{source}: {reason}; {remedy}")
+        self.source = source
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Count(Struct, frozen=True):
+    """What a source has seen since it was opened, in records.
+
+    `filtered` and `dropped` are by reason; `pending` records are captured but not read. What is left of `seen` was
+    returned by `read`: seen = read + filtered + dropped + pending.
+    """
+
+    seen: int
+    filtered: dict[str, int]
+    dropped: dict[str, int]
+    pending: int
+
+
+class Source(Protocol):
+    """A stream of raw records from the host."""
+
+    name: str
+    """Short name used in the ledger, for example `ebpf`."""
+    blind_spots: tuple[str, ...]
+    """What this source can't see, each a sentence a user understands."""
+    remedies: dict[str, str]
+    """For each reason in `Count.dropped`, what the user can do about it."""
+    interval: float | None
+    """Seconds between reads for a source that must be polled; None where `fileno` becomes readable instead."""
+
+    def open(self) -> None:
+        """Start capturing. Raises SourceUnavailable; nothing is left behind then."""
+        ...
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that becomes readable when there is something to read, None for a polled source."""
+        ...
+
+    def read(self) -> list[Record]:
+        """Return the records captured since the last call, oldest first, at most a bounded batch; never blocks."""
+        ...
+
+    def count(self) -> Count:
+        """Return the totals since `open`. After `close`, the final totals."""
+        ...
+
+    def close(self) -> None:
+        """Stop capturing and remove everything this source set up in the kernel. May be called twice."""
+        ...

@@ -1,0 +1,276 @@
+"""The event: the one record every stage of Shield speaks, and the values it is made of.
+
+All records are frozen msgspec structs. One event is one JSON object on one line (`encode`), read back by `decode`.
+Text fields made from kernel bytes follow `shield.text`: `shield.text.encode` restores the exact bytes.
+The JSON Schema (`json_schema`) is generated from these classes and published with the documentation.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+SCHEMA = 1
+
+Category = Literal[
+    "process_start",
+    "process_exit",
+    "network_connection",
+    "network_listen",
+    "dns_query",
+    "file_create",
+    "file_write",
+    "file_rename",
+    "file_delete",
+    "file_attribute",
+    "auth_success",
+    "auth_failure",
+    "privilege_change",
+    "account_change",
+    "persistence_change",
+    "module_load",
+    "registry_change",
+    "response",
+    "tamper",
+    "heartbeat",
+    "loss",
+]
+Action = Literal["ALLOW", "WATCH", "ALERT"]
+Severity = Literal["informational", "low", "medium", "high", "critical"]
+Platform = Literal["linux", "windows"]
+
+
+class User(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Who a process runs as. Ids are numeric on Linux; `audit_id` is the login uid, unset for services."""
+
+    id: int | None = None
+    name: str = ""
+    effective_id: int | None = None
+    effective_name: str = ""
+    group_id: int | None = None
+    effective_group_id: int | None = None
+    audit_id: int | None = None
+    audit_name: str = ""
+    audit_session: int | None = None
+
+
+class Namespaces(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Inode numbers of a process's Linux namespaces, as `ls -l /proc/PID/ns` shows them."""
+
+    mnt: int = 0
+    pid: int = 0
+    net: int = 0
+    user: int = 0
+    uts: int = 0
+    ipc: int = 0
+    cgroup: int = 0
+
+
+class Container(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The container a process lives in: its id as the runtime names it, and the cgroup leaf it was read from."""
+
+    id: str
+    cgroup: str = ""
+
+
+class Process(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One process image: what ran, from where, how, and for how long.
+
+    `exe` is the image the kernel runs (symlinks resolved; for a script the interpreter), `invoked` the path that was
+    asked for. `args` is argv as an array, `cmdline` the same joined by spaces. `args_length` is the true length of
+    argv in bytes; `truncated` says that `args` holds less than that. `env` holds only a short allow-list of names.
+    Times are Unix nanoseconds, lifetimes nanoseconds. `exit_code` is 128 + signal for a process ended by a signal.
+    """
+
+    pid: int
+    ppid: int = 0
+    entity_id: str = ""
+    name: str = ""
+    exe: str = ""
+    invoked: str = ""
+    args: tuple[str, ...] = ()
+    cmdline: str = ""
+    args_length: int = 0
+    truncated: bool = False
+    cwd: str = ""
+    start_ns: int = 0
+    session: int = 0
+    tty: str = ""
+    ns_pid: int = 0
+    exe_memfd: bool = False
+    exe_deleted: bool = False
+    exe_mode: int = 0
+    exe_owner: int | None = None
+    exe_inode: int = 0
+    exe_device: int = 0
+    capabilities: int = 0
+    cgroup_id: int = 0
+    namespaces: Namespaces | None = None
+    env: dict[str, str] = {}
+    end_ns: int = 0
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    lifetime_ns: int | None = None
+
+
+class Ancestor(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A process above another one; `cmdline` may be shortened. `known` is false where only the pid is known."""
+
+    pid: int
+    entity_id: str = ""
+    name: str = ""
+    exe: str = ""
+    cmdline: str = ""
+    user: str = ""
+    start_ns: int = 0
+    known: bool = True
+
+
+class Ledger(Struct, frozen=True, omit_defaults=False):
+    """What became of everything one source saw, in raw records: `seen` is the sum of all the rest.
+
+    `filtered`, `folded` and `dropped` are counts by reason; `pending` records are captured but not yet read.
+    """
+
+    source: str
+    seen: int = 0
+    kept: int = 0
+    filtered: dict[str, int] = {}
+    folded: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    pending: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record seen is accounted for."""
+        return self.seen == self.accounted
+
+    @property
+    def accounted(self) -> int:
+        """The number of records whose fate is known."""
+        reasons = (self.filtered, self.folded, self.dropped)
+        return self.kept + self.pending + sum(sum(counts.values()) for counts in reasons)
+
+
+class Loss(Struct, frozen=True, omit_defaults=True):
+    """Records of `source` that were lost since the last such event, by reason, with what to do about it."""
+
+    source: str
+    dropped: dict[str, int]
+    remedy: str = ""
+
+
+class Health(Struct, frozen=True, omit_defaults=True):
+    """The agent about itself: CPU seconds used, resident bytes, event counts by category, the loss ledgers."""
+
+    version: str
+    uptime_s: float
+    cpu_s: float
+    rss_bytes: int
+    source: str
+    rules: int
+    events: dict[str, int] = {}
+    alerts: int = 0
+    ledgers: tuple[Ledger, ...] = ()
+    blind_spots: tuple[str, ...] = ()
+
+
+class Tamper(Struct, frozen=True, omit_defaults=True):
+    """Something touched the agent or what it relies on."""
+
+    what: str
+    detail: str = ""
+
+
+class Data(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What an event is about; only the parts that apply are present."""
+
+    process: Process | None = None
+    parent: Ancestor | None = None
+    ancestors: tuple[Ancestor, ...] = ()
+    user: User | None = None
+    container: Container | None = None
+    loss: Loss | None = None
+    health: Health | None = None
+    tamper: Tamper | None = None
+
+
+class Signal(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One reason for a score: a rule that matched, its points, and the field and text that made it match.
+
+    `name` is what the rationale shows. In `story`, `event_id` names the earlier event the signal was seen on.
+    """
+
+    rule_id: str
+    name: str
+    points: int
+    title: str = ""
+    level: Severity = "informational"
+    field: str = ""
+    value: str = ""
+    pattern: str = ""
+    attack: tuple[str, ...] = ()
+    event_id: str = ""
+
+
+class Event(Struct, frozen=True, gc=False):
+    """One observation with its verdict.
+
+    The first ten fields never change their meaning. `ts` is Unix seconds and `ts_ns` nanoseconds, UTC, of when it
+    happened. `seq` counts every event an agent run writes, from 1, without a gap. `signals` are this event's own
+    reasons, `story` those carried over from earlier events with the same `correlation_id`. `evidence_complete` is
+    false where a loss, a truncation or an unknown ancestor leaves a gap in what the verdict rests on.
+    """
+
+    ts: int
+    host: str
+    category: Category
+    action: Action
+    score: int
+    rationale: str
+    data: Data
+    policy_version: str
+    dedupe_key: str
+    correlation_id: str
+    schema: int = SCHEMA
+    event_id: str = ""
+    ts_ns: int = 0
+    agent_id: str = ""
+    seq: int = 0
+    os: Platform = "linux"
+    severity: Severity = "informational"
+    attack: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    story: tuple[Signal, ...] = ()
+    evidence_complete: bool = True
+    gaps: tuple[str, ...] = field(default=())
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """Return `event` as one line of JSON, without the newline."""
+    return _encoder.encode(event)
+
+
+def decode(line: bytes | str) -> Event:
+    """Return the event on `line`.
+
+    Raises msgspec.ValidationError (with the path of the field at fault) or msgspec.DecodeError.
+    """
+    return _decoder.decode(line)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of an event."""
+    return msgspec.json.schema(Event)
+
+
+def uuid7(unix_ms: int, random_bits: int) -> str:
+    """Return a version 7 UUID (RFC 9562, section 5.7) of a time and 74 random bits; the caller owns the randomness."""
+    high = (unix_ms & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | random_bits >> 62 & 0xFFF
+    low = 0x8000_0000_0000_0000 | random_bits & 0x3FFF_FFFF_FFFF_FFFF
+    digits = f"{high:016x}{low:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,60 @@
+"""Raw records: what a collector hands to the normalizer, the same for every source and platform.
+
+A collector decodes its own wire format into these and adds nothing it did not see. Records of one source come in the
+order things happened. A process is named by its pid and its start time in clock ticks since boot (`start_ticks`, as
+in field 22 of /proc/PID/stat), which together survive pid reuse; 0 ticks means that the source does not know.
+"""
+
+from msgspec import Struct
+
+from shield.event import Container, Process, User
+
+
+class ProcessFork(Struct, frozen=True, gc=False):
+    """A process (not a thread) was created; it runs its parent's image until it execs."""
+
+    ts_ns: int
+    pid: int
+    ppid: int
+    start_ticks: int = 0
+    parent_start_ticks: int = 0
+
+
+class ProcessExec(Struct, frozen=True, gc=False):
+    """A process replaced its image. `gaps` names what the source could not see of it."""
+
+    ts_ns: int
+    process: Process
+    user: User
+    start_ticks: int = 0
+    parent_start_ticks: int = 0
+    container: Container | None = None
+    gaps: tuple[str, ...] = ()
+
+
+class ProcessExit(Struct, frozen=True, gc=False):
+    """A process ended. `status` is a wait status (wait(2)), None where the source cannot know it.
+
+    `execed` is false for one that never replaced its parent's image. `lifetime_ns` runs from fork to exit.
+    """
+
+    ts_ns: int
+    pid: int
+    ppid: int = 0
+    start_ticks: int = 0
+    status: int | None = None
+    lifetime_ns: int | None = None
+    execed: bool = True
+
+
+class ProcessSnapshot(Struct, frozen=True, gc=False):
+    """A process that was already running when the agent started."""
+
+    ts_ns: int
+    process: Process
+    user: User
+    start_ticks: int = 0
+    container: Container | None = None
+
+
+Record = ProcessFork | ProcessExec | ProcessExit | ProcessSnapshot
