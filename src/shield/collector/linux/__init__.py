@@ -1,0 +1,1 @@
+"""Sources of telemetry on Linux."""

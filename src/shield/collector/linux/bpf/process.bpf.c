@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/*
+ * Every process that starts, forks or ends, into one ring buffer.
+ *
+ * CO-RE: only the struct members read here are declared; libbpf relocates them against the running kernel's BTF, so
+ * one object serves every kernel from 5.8. Strings and argv are copied whole, nothing is interpreted: that is left to
+ * user space, which has no power. Every record that can't be delivered is counted by kind in `stats`.
+ *
+ * Record layout (little endian, mirrored in ../exec.py): struct header, then for exec struct exec and the bytes of
+ * invoked, exe, cwd, tty, cgroup, arguments, environment, one behind the other, lengths in struct exec. exe and cwd
+ * are path components from the file up to the root of the process, each ended by a NUL.
+ */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#define KIND_FORK 1
+#define KIND_EXEC 2
+#define KIND_EXIT 3
+#define KINDS 4
+
+#define PF_FORKNOEXEC 0x40
+#define SIGNAL_GROUP_EXIT 0x4
+#define PIDTYPE_PGID 2
+#define PIDTYPE_SID 3
+#define COMPONENTS 48
+#define NAME_MAX_BYTES 256
+#define PATH_MAX_BYTES 4096
+#define ARGS_MAX (1 << 18)
+#define ENV_MAX (1 << 14)
+/* invoked, exe, cwd, tty and cgroup at their largest, before the arguments */
+#define STRINGS_MAX (4 * PATH_MAX_BYTES)
+
+#define FLAG_ARGS_UNREADABLE 1
+#define FLAG_PATH_CUT 2
+#define FLAG_EXECED 4
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+
+typedef struct { u64 val; } kernel_cap_t;
+typedef struct { u32 val; } kuid_t;
+typedef struct { u32 val; } kgid_t;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct qstr { u32 len; const unsigned char *name; };
+struct inode { unsigned short i_mode; kuid_t i_uid; unsigned long i_ino; unsigned int i_nlink;
+	       struct super_block *i_sb; };
+struct super_block { u32 s_dev; };
+struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; };
+struct vfsmount { struct dentry *mnt_root; };
+struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
+struct path { struct vfsmount *mnt; struct dentry *dentry; };
+struct file { struct path f_path; struct inode *f_inode; };
+struct fs_struct { struct path root; struct path pwd; };
+struct mm_struct { unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
+struct ns_common { unsigned int inum; };
+struct pid_namespace { struct ns_common ns; };
+struct user_namespace { struct ns_common ns; };
+struct mnt_namespace { struct ns_common ns; };
+struct uts_namespace { struct ns_common ns; };
+struct ipc_namespace { struct ns_common ns; };
+struct cgroup_namespace { struct ns_common ns; };
+struct net { struct ns_common ns; };
+struct nsproxy { struct uts_namespace *uts_ns; struct ipc_namespace *ipc_ns; struct mnt_namespace *mnt_ns;
+		 struct net *net_ns; struct cgroup_namespace *cgroup_ns; };
+struct upid { int nr; struct pid_namespace *ns; };
+struct pid { unsigned int level; struct upid numbers[1]; };
+struct tty_struct { char name[64]; };
+struct atomic { int counter; };
+struct signal_struct { struct atomic live; int group_exit_code; unsigned int flags; struct pid *pids[4];
+		       struct tty_struct *tty; };
+struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; kernel_cap_t cap_effective; struct user_namespace *user_ns; };
+struct kernfs_node { const char *name; };
+struct cgroup { struct kernfs_node *kn; };
+struct cgroup_subsys_state { struct cgroup *cgroup; };
+struct css_set { struct cgroup_subsys_state *subsys[1]; struct cgroup *dfl_cgrp; };
+struct linux_binprm { int argc; const char *filename; };
+struct task_struct {
+	unsigned int flags;
+	int pid, tgid, exit_code;
+	struct mm_struct *mm;
+	struct task_struct *real_parent, *group_leader;
+	struct pid *thread_pid;
+	u64 start_boottime;
+	const struct cred *cred;
+	char comm[16];
+	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
+	struct signal_struct *signal;
+	kuid_t loginuid;
+	unsigned int sessionid;
+	struct css_set *cgroups;
+};
+#pragma clang attribute pop
+
+struct header {
+	u32 kind;
+	u32 flags;
+	u64 time_ns;
+	u64 start_ns;
+	u64 parent_start_ns;
+	u32 pid;
+	u32 ppid;
+	u32 status;
+	u32 unused;
+};
+
+struct exec {
+	u64 cgroup_id;
+	u64 capabilities;
+	u64 inode;
+	u64 args_length;
+	u32 uid, gid, euid, egid, audit_id, audit_session;
+	u32 session, ns_pid;
+	u32 mnt_ns, pid_ns, net_ns, user_ns, uts_ns, ipc_ns, cgroup_ns;
+	u32 device, mode, nlink, owner, argc;
+	char comm[16];
+	u32 invoked_len, exe_len, cwd_len, tty_len, cgroup_len, args_len, env_len;
+};
+
+struct scratch {
+	struct header header;
+	struct exec exec;
+	u8 data[STRINGS_MAX + ARGS_MAX + ENV_MAX + NAME_MAX_BYTES];
+};
+
+struct stats { u64 seen[KINDS]; u64 dropped[KINDS]; };
+
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 24); } ring SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct stats);
+} stats SEC(".maps");
+/* One value a CPU (a per-CPU map can't hold values this large); the program can't interrupt itself on one CPU. */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct scratch);
+} scratch SEC(".maps");
+
+const volatile u32 args_limit = 1 << 17;
+const volatile u32 env_limit = 1 << 12;
+
+static __always_inline void deliver(void *record, u64 size, u32 kind, u64 wakeup)
+{
+	u32 zero = 0;
+	struct stats *counted = bpf_map_lookup_elem(&stats, &zero);
+	if (!counted || kind >= KINDS)
+		return;
+	counted->seen[kind]++;
+	if (bpf_ringbuf_output(&ring, record, size, wakeup))
+		counted->dropped[kind]++;
+}
+
+/* The process that a task belongs to, and the one that made it. */
+static __always_inline void identify(struct header *header, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent, group_leader);
+	header->time_ns = bpf_ktime_get_boot_ns();
+	header->pid = BPF_CORE_READ(task, tgid);
+	header->start_ns = BPF_CORE_READ(leader, start_boottime);
+	header->ppid = BPF_CORE_READ(parent, tgid);
+	header->parent_start_ns = BPF_CORE_READ(parent, start_boottime);
+}
+
+static __always_inline u32 append_component(struct scratch *s, u32 at, const unsigned char *name)
+{
+	long n;
+	if (at >= STRINGS_MAX - NAME_MAX_BYTES)
+		return at;
+	n = bpf_probe_read_kernel_str(&s->data[at], NAME_MAX_BYTES, name);
+	return n > 0 ? at + (u32)n : at;
+}
+
+static __always_inline struct mount *mount_of(struct vfsmount *mnt)
+{
+	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+}
+
+/* Append the names from path up to the root of the process; mount points are crossed. */
+static __always_inline u32 append_path(struct scratch *s, u32 at, struct path *path, struct path *root)
+{
+	struct dentry *dentry = BPF_CORE_READ(path, dentry), *root_dentry = BPF_CORE_READ(root, dentry);
+	struct vfsmount *vfsmount = BPF_CORE_READ(path, mnt), *root_mount = BPF_CORE_READ(root, mnt);
+	struct dentry *top = BPF_CORE_READ(vfsmount, mnt_root), *parent;
+	struct mount *mount = mount_of(vfsmount), *above;
+	int i;
+
+	if (BPF_CORE_READ(dentry, d_parent) == dentry && dentry != top)
+		return append_component(s, at, BPF_CORE_READ(dentry, d_name.name)); /* memfd: a name without a place */
+	for (i = 0; i < COMPONENTS; i++) {
+		if (dentry == root_dentry && vfsmount == root_mount)
+			return at;
+		parent = BPF_CORE_READ(dentry, d_parent);
+		if (dentry == top || dentry == parent) {
+			above = BPF_CORE_READ(mount, mnt_parent);
+			if (above == mount)
+				return at;
+			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+			mount = above;
+			vfsmount = (void *)mount + bpf_core_field_offset(struct mount, mnt);
+			top = BPF_CORE_READ(vfsmount, mnt_root);
+			continue;
+		}
+		at = append_component(s, at, BPF_CORE_READ(dentry, d_name.name));
+		dentry = parent;
+	}
+	s->header.flags |= FLAG_PATH_CUT;
+	return at;
+}
+
+static __always_inline void describe(struct exec *e, struct task_struct *task, struct linux_binprm *bprm)
+{
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	struct nsproxy *ns = BPF_CORE_READ(task, nsproxy);
+	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct pid *session = BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]);
+	u32 level = BPF_CORE_READ(pid, level);
+	struct upid own = {};
+
+	bpf_core_read(&own, sizeof(own), (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		      (level & 31) * bpf_core_type_size(struct upid));
+	e->ns_pid = own.nr;
+	e->pid_ns = BPF_CORE_READ(own.ns, ns.inum);
+	e->session = BPF_CORE_READ(session, numbers[0].nr);
+	e->uid = BPF_CORE_READ(cred, uid.val);
+	e->gid = BPF_CORE_READ(cred, gid.val);
+	e->euid = BPF_CORE_READ(cred, euid.val);
+	e->egid = BPF_CORE_READ(cred, egid.val);
+	bpf_core_read(&e->capabilities, sizeof(e->capabilities), &cred->cap_effective);
+	e->user_ns = BPF_CORE_READ(cred, user_ns, ns.inum);
+	e->audit_id = bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : (u32)-1;
+	e->audit_session = bpf_core_field_exists(task->sessionid) ? BPF_CORE_READ(task, sessionid) : (u32)-1;
+	e->mnt_ns = BPF_CORE_READ(ns, mnt_ns, ns.inum);
+	e->net_ns = BPF_CORE_READ(ns, net_ns, ns.inum);
+	e->uts_ns = BPF_CORE_READ(ns, uts_ns, ns.inum);
+	e->ipc_ns = BPF_CORE_READ(ns, ipc_ns, ns.inum);
+	e->cgroup_ns = BPF_CORE_READ(ns, cgroup_ns, ns.inum);
+	e->inode = BPF_CORE_READ(inode, i_ino);
+	e->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	e->mode = BPF_CORE_READ(inode, i_mode);
+	e->nlink = BPF_CORE_READ(inode, i_nlink);
+	e->owner = BPF_CORE_READ(inode, i_uid.val);
+	e->argc = BPF_CORE_READ(bprm, argc);
+	e->cgroup_id = bpf_get_current_cgroup_id();
+	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
+}
+
+/* Copy up to limit bytes of user memory behind the strings; returns how many. */
+static __always_inline u32 append_user(struct scratch *s, u32 at, u64 start, u64 length, u32 limit)
+{
+	u32 wanted = length < limit ? length : limit;
+	if (at > STRINGS_MAX + ARGS_MAX || wanted > ARGS_MAX || !wanted)
+		return 0;
+	if (at + wanted > sizeof(s->data))
+		return 0;
+	if (bpf_probe_read_user(&s->data[at], wanted, (void *)start)) {
+		s->header.flags |= FLAG_ARGS_UNREADABLE;
+		return 0;
+	}
+	return wanted;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	u32 cpu = bpf_get_smp_processor_id(), at = 0, begin;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &cpu);
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
+	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	struct exec *e;
+	u64 start, env;
+	long n;
+
+	if (!s)
+		return 0;
+	e = &s->exec;
+	__builtin_memset(&s->header, 0, sizeof(s->header));
+	s->header.kind = KIND_EXEC;
+	s->header.flags = FLAG_EXECED;
+	identify(&s->header, task);
+	describe(e, task, bprm);
+
+	n = bpf_probe_read_kernel_str(s->data, PATH_MAX_BYTES, BPF_CORE_READ(bprm, filename));
+	at = n > 0 ? n : 0;
+	e->invoked_len = at;
+	begin = at;
+	at = append_path(s, at, __builtin_preserve_access_index(&mm->exe_file->f_path), &fs->root);
+	e->exe_len = at - begin;
+	begin = at;
+	at = append_path(s, at, &fs->pwd, &fs->root);
+	e->cwd_len = at - begin;
+	begin = at;
+	if (tty)
+		at = append_component(s, at, (const unsigned char *)__builtin_preserve_access_index(&tty->name));
+	e->tty_len = at - begin;
+	begin = at;
+	at = append_component(s, at, (const unsigned char *)BPF_CORE_READ(cgroup, kn, name));
+	if (at <= begin + 1) {
+		at = append_component(s, begin, (const unsigned char *)BPF_CORE_READ(task, cgroups, subsys[0], cgroup, kn, name));
+	}
+	e->cgroup_len = at - begin;
+
+	start = BPF_CORE_READ(mm, arg_start);
+	e->args_length = BPF_CORE_READ(mm, arg_end) - start;
+	e->args_len = append_user(s, at, start, e->args_length, args_limit);
+	at += e->args_len;
+	env = BPF_CORE_READ(mm, env_start);
+	e->env_len = append_user(s, at, env, BPF_CORE_READ(mm, env_end) - env, env_limit);
+	at += e->env_len;
+	if (at > sizeof(s->data))
+		return 0;
+	deliver(s, sizeof(s->header) + sizeof(s->exec) + at, KIND_EXEC, BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct header header = { .kind = KIND_FORK };
+
+	if (BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
+		return 0;
+	identify(&header, child);
+	deliver(&header, sizeof(header), KIND_FORK, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	struct header header = { .kind = KIND_EXIT };
+	struct signal_struct *signal = BPF_CORE_READ(task, signal);
+
+	if (BPF_CORE_READ(signal, live.counter) != 0)
+		return 0;
+	identify(&header, task);
+	header.status = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
+		? BPF_CORE_READ(signal, group_exit_code)
+		: BPF_CORE_READ(task, group_leader, exit_code);
+	header.flags = BPF_CORE_READ(task, flags) & PF_FORKNOEXEC ? 0 : FLAG_EXECED;
+	deliver(&header, sizeof(header), KIND_EXIT, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
