@@ -161,7 +161,10 @@ class Loss(Struct, frozen=True, omit_defaults=True):
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
-    """The agent about itself: CPU seconds used, resident bytes, event counts by category, the loss ledgers."""
+    """The agent about itself: CPU seconds used, resident bytes, event counts by category, the loss ledgers.
+
+    `refused` names the better sources that could not be used, each with its reason.
+    """
 
     version: str
     uptime_s: float
@@ -173,6 +176,7 @@ class Health(Struct, frozen=True, omit_defaults=True):
     alerts: int = 0
     ledgers: tuple[Ledger, ...] = ()
     blind_spots: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class Tamper(Struct, frozen=True, omit_defaults=True):
@@ -195,10 +199,19 @@ class Data(Struct, frozen=True, omit_defaults=True, gc=False):
     tamper: Tamper | None = None
 
 
+class Evidence(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A field that made a rule match: its value (shortened around the match) and the pattern that was found in it."""
+
+    field: str
+    value: str
+    pattern: str
+
+
 class Signal(Struct, frozen=True, omit_defaults=True, gc=False):
     """One reason for a score: a rule that matched, its points, and the field and text that made it match.
 
-    `name` is what the rationale shows. In `story`, `event_id` names the earlier event the signal was seen on.
+    `name` is what the rationale shows. `field`, `value` and `pattern` are the most telling evidence, `further` is the
+    rest. In `story`, `event_id` names the earlier event the signal was seen on.
     """
 
     rule_id: str
@@ -209,6 +222,7 @@ class Signal(Struct, frozen=True, omit_defaults=True, gc=False):
     field: str = ""
     value: str = ""
     pattern: str = ""
+    further: tuple[Evidence, ...] = ()
     attack: tuple[str, ...] = ()
     event_id: str = ""
 

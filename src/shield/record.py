@@ -7,7 +7,7 @@ in field 22 of /proc/PID/stat), which together survive pid reuse; 0 ticks means 
 
 from msgspec import Struct
 
-from shield.event import Container, Process, User
+from shield.event import Action, Category, Container, Data, Platform, Process, Severity, User
 
 
 class ProcessFork(Struct, frozen=True, gc=False):
@@ -55,6 +55,30 @@ class ProcessSnapshot(Struct, frozen=True, gc=False):
     user: User
     start_ticks: int = 0
     container: Container | None = None
+
+
+class RecordedEvent(Struct, frozen=True, gc=False):
+    """An event that was written down earlier, by Shield or in its format; all but `category` and `data` may lack.
+
+    What an event says of its own verdict (`action`, `score`, `rationale`)
+    counts only where there is nothing to score: heartbeats, losses, responses.
+    """
+
+    category: Category
+    data: Data
+    ts: int = 0
+    ts_ns: int = 0
+    host: str = ""
+    os: Platform | None = None
+    event_id: str = ""
+    correlation_id: str = ""
+    action: Action = "ALLOW"
+    score: int = 0
+    rationale: str = "low_signal"
+    severity: Severity = "informational"
+    dedupe_key: str = ""
+    evidence_complete: bool = True
+    gaps: tuple[str, ...] = ()
 
 
 Record = ProcessFork | ProcessExec | ProcessExit | ProcessSnapshot

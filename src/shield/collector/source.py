@@ -1,4 +1,4 @@
-"""The protocol every source of telemetry follows: open, read a batch, count, close.
+"""The protocol every source of telemetry follows: open, read batches, stop, read what is left, close.
 
 A source never blocks in `read` and never loses silently: whatever it could not deliver is in `count()`.
 """
@@ -61,6 +61,10 @@ class Source(Protocol):
         """Return the totals since `open`. After `close`, the final totals."""
         ...
 
+    def stop(self) -> None:
+        """Capture no more; what was captured before can still be read. May be called twice."""
+        ...
+
     def close(self) -> None:
-        """Stop capturing and remove everything this source set up in the kernel. May be called twice."""
+        """Stop, and remove everything this source set up in the kernel. May be called twice."""
         ...

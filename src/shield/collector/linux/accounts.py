@@ -15,15 +15,17 @@ class UserNames:
         self._stamp = 0
         self._names: dict[int, str] = {}
 
-    def refresh(self) -> None:
-        """Forget every name if the password file has changed."""
+    def refresh(self) -> bool:
+        """Forget every name if the password file has changed; return whether it has."""
         try:
             stamp = self._passwd.stat().st_mtime_ns
         except OSError:
             stamp = -1
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._names.clear()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        self._names.clear()
+        return True
 
     def name(self, uid: int | None) -> str:
         """Return the name of `uid`, `""` for none."""

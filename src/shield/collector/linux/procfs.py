@@ -1,7 +1,7 @@
 """Processes as /proc shows them (proc(5)): the ones that were running before the agent, and the fallback sources' eyes.
 
 A process may end at any moment while it is read, and another user's may be unreadable; what can't be read is left
-out and named in `gaps`, never guessed.
+out, never guessed.
 """
 
 import os
@@ -114,7 +114,7 @@ class ProcfsReader:
         )
 
     def _container(self, pid: int) -> Container | None:
-        for line in self._readable(pid, "cgroup").splitlines():
+        for line in self._readable(pid, "cgroup").split(b"\n"):
             found = container_of(decode(line.split(b":", 2)[-1]))
             if found:
                 return found
@@ -163,7 +163,7 @@ def _parse_stat(raw: bytes) -> _Stat:
 
 
 def _parse_status(raw: bytes) -> dict[bytes, bytes]:
-    pairs = (line.partition(b":") for line in raw.splitlines())
+    pairs = (line.partition(b":") for line in raw.split(b"\n"))
     return {key: value.strip() for key, _, value in pairs}
 
 

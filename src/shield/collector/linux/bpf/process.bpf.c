@@ -15,6 +15,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
+#include <stddef.h>
 
 #define KIND_FORK 1
 #define KIND_EXEC 2
@@ -29,7 +30,6 @@
 #define NAME_MAX_BYTES 256
 #define PATH_MAX_BYTES 4096
 #define ARGS_MAX (1 << 18)
-#define ENV_MAX (1 << 14)
 /* invoked, exe, cwd, tty and cgroup at their largest, before the arguments */
 #define STRINGS_MAX (4 * PATH_MAX_BYTES)
 
@@ -126,7 +126,8 @@ struct exec {
 struct scratch {
 	struct header header;
 	struct exec exec;
-	u8 data[STRINGS_MAX + ARGS_MAX + ENV_MAX + NAME_MAX_BYTES];
+	u8 data[STRINGS_MAX + 2 * ARGS_MAX];
+	u32 end;
 };
 
 struct stats { u64 seen[KINDS]; u64 dropped[KINDS]; };
@@ -164,13 +165,28 @@ static __always_inline void identify(struct header *header, struct task_struct *
 	header->parent_start_ns = BPF_CORE_READ(parent, start_boottime);
 }
 
-static __always_inline u32 append_component(struct scratch *s, u32 at, const unsigned char *name)
+/*
+ * Append one NUL-ended string of at most `limit` bytes. Where the next one goes is kept in the map and masked at each
+ * use, not carried in a register: so the verifier sees one state in the loops below, not one for each length.
+ */
+static __always_inline void append_string(struct scratch *s, const void *from, u32 limit)
 {
+	u32 at = s->end;
 	long n;
-	if (at >= STRINGS_MAX - NAME_MAX_BYTES)
-		return at;
-	n = bpf_probe_read_kernel_str(&s->data[at], NAME_MAX_BYTES, name);
-	return n > 0 ? at + (u32)n : at;
+
+	if (at >= STRINGS_MAX - PATH_MAX_BYTES)
+		return;
+	n = bpf_probe_read_kernel_str(&s->data[at & (STRINGS_MAX - 1)], limit, from);
+	if (n > 0)
+		s->end = at + n;
+}
+
+static __always_inline u32 appended_since(struct scratch *s, u32 *begin)
+{
+	u32 length = s->end - *begin;
+
+	*begin = s->end;
+	return length;
 }
 
 static __always_inline struct mount *mount_of(struct vfsmount *mnt)
@@ -179,35 +195,35 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 }
 
 /* Append the names from path up to the root of the process; mount points are crossed. */
-static __always_inline u32 append_path(struct scratch *s, u32 at, struct path *path, struct path *root)
+static __always_inline void append_path(struct scratch *s, struct path *path, struct path *root)
 {
-	struct dentry *dentry = BPF_CORE_READ(path, dentry), *root_dentry = BPF_CORE_READ(root, dentry);
-	struct vfsmount *vfsmount = BPF_CORE_READ(path, mnt), *root_mount = BPF_CORE_READ(root, mnt);
-	struct dentry *top = BPF_CORE_READ(vfsmount, mnt_root), *parent;
-	struct mount *mount = mount_of(vfsmount), *above;
+	struct dentry *dentry = BPF_CORE_READ(path, dentry), *root_dentry = BPF_CORE_READ(root, dentry), *parent;
+	struct mount *mount = mount_of(BPF_CORE_READ(path, mnt)), *root_mount = mount_of(BPF_CORE_READ(root, mnt));
+	struct dentry *top = BPF_CORE_READ(mount, mnt.mnt_root);
+	struct mount *above;
 	int i;
 
-	if (BPF_CORE_READ(dentry, d_parent) == dentry && dentry != top)
-		return append_component(s, at, BPF_CORE_READ(dentry, d_name.name)); /* memfd: a name without a place */
+	if (BPF_CORE_READ(dentry, d_parent) == dentry && dentry != top) { /* a memfd: a name without a place */
+		append_string(s, BPF_CORE_READ(dentry, d_name.name), NAME_MAX_BYTES);
+		return;
+	}
 	for (i = 0; i < COMPONENTS; i++) {
-		if (dentry == root_dentry && vfsmount == root_mount)
-			return at;
+		if (dentry == root_dentry && mount == root_mount)
+			return;
 		parent = BPF_CORE_READ(dentry, d_parent);
 		if (dentry == top || dentry == parent) {
 			above = BPF_CORE_READ(mount, mnt_parent);
 			if (above == mount)
-				return at;
+				return;
 			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
 			mount = above;
-			vfsmount = (void *)mount + bpf_core_field_offset(struct mount, mnt);
-			top = BPF_CORE_READ(vfsmount, mnt_root);
-			continue;
+			top = BPF_CORE_READ(mount, mnt.mnt_root);
+		} else {
+			append_string(s, BPF_CORE_READ(dentry, d_name.name), NAME_MAX_BYTES);
+			dentry = parent;
 		}
-		at = append_component(s, at, BPF_CORE_READ(dentry, d_name.name));
-		dentry = parent;
 	}
 	s->header.flags |= FLAG_PATH_CUT;
-	return at;
 }
 
 static __always_inline void describe(struct exec *e, struct task_struct *task, struct linux_binprm *bprm)
@@ -248,73 +264,74 @@ static __always_inline void describe(struct exec *e, struct task_struct *task, s
 	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
 }
 
-/* Copy up to limit bytes of user memory behind the strings; returns how many. */
-static __always_inline u32 append_user(struct scratch *s, u32 at, u64 start, u64 length, u32 limit)
+/* Fill the strings in front of the arguments. */
+static __always_inline void append_strings(struct scratch *s, struct task_struct *task, struct linux_binprm *bprm)
 {
-	u32 wanted = length < limit ? length : limit;
-	if (at > STRINGS_MAX + ARGS_MAX || wanted > ARGS_MAX || !wanted)
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
+	struct css_set *cgroups = BPF_CORE_READ(task, cgroups);
+	u32 begin = 0;
+
+	s->end = 0;
+	append_string(s, BPF_CORE_READ(bprm, filename), PATH_MAX_BYTES);
+	s->exec.invoked_len = appended_since(s, &begin);
+	append_path(s, &exe->f_path, &fs->root);
+	s->exec.exe_len = appended_since(s, &begin);
+	append_path(s, &fs->pwd, &fs->root);
+	s->exec.cwd_len = appended_since(s, &begin);
+	if (tty)
+		append_string(s, &tty->name, NAME_MAX_BYTES);
+	s->exec.tty_len = appended_since(s, &begin);
+	append_string(s, BPF_CORE_READ(cgroups, dfl_cgrp, kn, name), NAME_MAX_BYTES);
+	if (s->end <= begin + 1) { /* in the root of the unified hierarchy: perhaps a host with version 1 controllers */
+		s->end = begin;
+		append_string(s, BPF_CORE_READ(cgroups, subsys[0], cgroup, kn, name), NAME_MAX_BYTES);
+	}
+	s->exec.cgroup_len = appended_since(s, &begin);
+}
+
+/* Append user memory from start to end, `limit` bytes at most; return how many. */
+static __always_inline u32 append_user(struct scratch *s, u64 start, u64 end, u32 limit)
+{
+	u32 at = s->end, length = end - start < limit ? end - start : limit;
+
+	if (!length || length > ARGS_MAX || at >= STRINGS_MAX + ARGS_MAX)
 		return 0;
-	if (at + wanted > sizeof(s->data))
-		return 0;
-	if (bpf_probe_read_user(&s->data[at], wanted, (void *)start)) {
+	if (bpf_probe_read_user(&s->data[at], length, (void *)start)) {
 		s->header.flags |= FLAG_ARGS_UNREADABLE;
 		return 0;
 	}
-	return wanted;
+	s->end = at + length;
+	return length;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	u32 cpu = bpf_get_smp_processor_id(), at = 0, begin;
+	u32 cpu = bpf_get_smp_processor_id(), length;
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &cpu);
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
-	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
-	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	struct exec *e;
-	u64 start, env;
-	long n;
+	u64 start, end;
 
 	if (!s)
 		return 0;
-	e = &s->exec;
 	__builtin_memset(&s->header, 0, sizeof(s->header));
 	s->header.kind = KIND_EXEC;
-	s->header.flags = FLAG_EXECED;
 	identify(&s->header, task);
-	describe(e, task, bprm);
-
-	n = bpf_probe_read_kernel_str(s->data, PATH_MAX_BYTES, BPF_CORE_READ(bprm, filename));
-	at = n > 0 ? n : 0;
-	e->invoked_len = at;
-	begin = at;
-	at = append_path(s, at, __builtin_preserve_access_index(&mm->exe_file->f_path), &fs->root);
-	e->exe_len = at - begin;
-	begin = at;
-	at = append_path(s, at, &fs->pwd, &fs->root);
-	e->cwd_len = at - begin;
-	begin = at;
-	if (tty)
-		at = append_component(s, at, (const unsigned char *)__builtin_preserve_access_index(&tty->name));
-	e->tty_len = at - begin;
-	begin = at;
-	at = append_component(s, at, (const unsigned char *)BPF_CORE_READ(cgroup, kn, name));
-	if (at <= begin + 1) {
-		at = append_component(s, begin, (const unsigned char *)BPF_CORE_READ(task, cgroups, subsys[0], cgroup, kn, name));
-	}
-	e->cgroup_len = at - begin;
+	describe(&s->exec, task, bprm);
+	append_strings(s, task, bprm);
 
 	start = BPF_CORE_READ(mm, arg_start);
-	e->args_length = BPF_CORE_READ(mm, arg_end) - start;
-	e->args_len = append_user(s, at, start, e->args_length, args_limit);
-	at += e->args_len;
-	env = BPF_CORE_READ(mm, env_start);
-	e->env_len = append_user(s, at, env, BPF_CORE_READ(mm, env_end) - env, env_limit);
-	at += e->env_len;
-	if (at > sizeof(s->data))
+	end = BPF_CORE_READ(mm, arg_end);
+	s->exec.args_length = end - start;
+	s->exec.args_len = append_user(s, start, end, args_limit);
+	s->exec.env_len = append_user(s, BPF_CORE_READ(mm, env_start), BPF_CORE_READ(mm, env_end), env_limit);
+
+	length = s->end;
+	if (length > sizeof(s->data))
 		return 0;
-	deliver(s, sizeof(s->header) + sizeof(s->exec) + at, KIND_EXEC, BPF_RB_FORCE_WAKEUP);
+	deliver(s, offsetof(struct scratch, data) + length, KIND_EXEC, BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 

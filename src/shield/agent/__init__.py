@@ -1,0 +1,1 @@
+"""Agent: puts the stages together and runs them, live (`watch`) or over recorded events (`replay`)."""

@@ -1,0 +1,55 @@
+"""The agent's configuration: one YAML file, every key optional. What it may do is not here but in the policy."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shield.policy.document import read
+
+_MIB = 1 << 20
+
+
+class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where events come from. `use: auto` takes the best source this host offers."""
+
+    use: Literal["auto", "ebpf", "audit", "connector", "psutil"] = "auto"
+    ring_bytes: Annotated[int, Meta(ge=4096, le=1 << 30)] = 16 * _MIB
+    args_limit: Annotated[int, Meta(ge=4096, le=1 << 18)] = 1 << 17
+    poll_seconds: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.ring_bytes & (self.ring_bytes - 1):
+            raise ValueError(f"ring_bytes must be a power of two, such as {16 * _MIB}, not {self.ring_bytes}")
+
+
+class OutputSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where events go, and when files are rotated, deleted and forced to disk."""
+
+    path: str | None = None
+    rotate_bytes: Annotated[int, Meta(ge=4096)] | None = 64 * _MIB
+    rotate_hours: Annotated[int, Meta(ge=1)] | None = 24
+    keep_files: Annotated[int, Meta(ge=1)] | None = 16
+    keep_days: Annotated[int, Meta(ge=1)] | None = 30
+    fsync: Literal["never", "interval", "always"] = "interval"
+    fsync_seconds: Annotated[float, Meta(gt=0)] = 1.0
+
+
+class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. `policy` and `rules` are paths; the built-in ones are used where they lack."""
+
+    source: SourceSettings = SourceSettings()
+    output: OutputSettings = OutputSettings()
+    policy: str | None = None
+    rules: tuple[str, ...] = ()
+    heartbeat_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+
+
+def load(text: bytes, name: str) -> Configuration:
+    """Return the configuration in `text`; `name` is the file's. Raises shield.policy.document.DocumentError."""
+    return read(text, Configuration, name)
+
+
+def example() -> str:
+    """Return every key with its default, as YAML."""
+    return msgspec.yaml.encode(Configuration()).decode()

@@ -1,0 +1,84 @@
+"""The stages in their order: an event without a verdict goes in, the finished event comes out.
+
+The same code judges live and recorded events. Its only state is what the stages keep, and the counters.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from shield.event import Action, Category, Event
+from shield.policy import gate
+from shield.policy.load import PolicyInForce
+from shield.scorer.score import Scorer
+
+_UNSCORED: frozenset[Category] = frozenset(("heartbeat", "loss", "tamper", "response"))
+
+Gaps = Callable[[Event], tuple[str, ...]]
+
+
+class Tally(Struct):
+    """What has come out so far."""
+
+    events: int = 0
+    categories: dict[str, int] = {}
+    actions: dict[Action, int] = {}
+
+    def add(self, event: Event) -> None:
+        """Count one event."""
+        self.events += 1
+        self.categories[event.category] = self.categories.get(event.category, 0) + 1
+        self.actions[event.action] = self.actions.get(event.action, 0) + 1
+
+
+class Pipeline:
+    """Scores and decides. `gaps` is asked, for each event that is more than ALLOW, what its evidence may lack."""
+
+    def __init__(self, scorer: Scorer, policy: PolicyInForce, agent_id: str, gaps: Gaps) -> None:
+        self.tally = Tally()
+        self._scorer = scorer
+        self._policy = policy.policy
+        self._policy_version = policy.label
+        self._agent_id = agent_id
+        self._gaps = gaps
+
+    def finish(self, draft: Event) -> Event:
+        """Return `draft` with its verdict and the next sequence number."""
+        event = self._as_it_is(draft) if draft.category in _UNSCORED else self._judged(draft)
+        self.tally.add(event)
+        return event
+
+    def _judged(self, draft: Event) -> Event:
+        found = self._scorer.assess(draft)
+        score = found.score
+        action = gate.action(score, self._policy) if score else "ALLOW"
+        gaps = draft.gaps if action == "ALLOW" else draft.gaps + self._gaps(draft)
+        return Event(
+            ts=draft.ts,
+            host=draft.host,
+            category=draft.category,
+            action=action,
+            score=score,
+            rationale=found.rationale,
+            data=draft.data,
+            policy_version=self._policy_version,
+            dedupe_key=found.dedupe_key,
+            correlation_id=draft.correlation_id,
+            event_id=draft.event_id,
+            ts_ns=draft.ts_ns,
+            agent_id=self._agent_id,
+            seq=self.tally.events + 1,
+            os=draft.os,
+            severity=gate.severity(score, action),
+            attack=found.attack,
+            signals=found.signals,
+            story=found.story,
+            evidence_complete=draft.evidence_complete and not gaps,
+            gaps=gaps,
+        )
+
+    def _as_it_is(self, draft: Event) -> Event:
+        return msgspec.structs.replace(
+            draft, policy_version=self._policy_version, agent_id=self._agent_id, seq=self.tally.events + 1
+        )

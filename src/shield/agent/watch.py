@@ -1,0 +1,206 @@
+"""Watching a host: the source is read, its records go through the stages, the events go out, until it is told to stop.
+
+One thread, one loop. It waits in the kernel until there is something to read, and looks after itself once a second.
+"""
+
+import random
+import select
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msgspec import Struct
+
+from shield import __version__
+from shield.agent.health import Usage, notice
+from shield.agent.identity import Identity
+from shield.agent.losses import Losses
+from shield.agent.pipeline import Pipeline, Tally
+from shield.collector.select import Selection
+from shield.event import Event, Health, Ledger, Loss, encode, uuid7
+from shield.exporter.jsonl import JsonlWriter
+from shield.normalizer.process import SNAPSHOT_FOLDED, ProcessNormalizer
+from shield.record import Record
+
+_IDLE_S = 0.25
+_CARE_S = 1.0
+_SNAPSHOT = "procfs_snapshot"
+
+
+class View(Protocol):
+    """Where people watch."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        ...
+
+    def tick(self, now_ns: int) -> None:
+        """Let time pass while nothing happens."""
+        ...
+
+
+class Parts(Struct, frozen=True):
+    """What a watch is made of; `view` is None where nobody looks."""
+
+    identity: Identity
+    selection: Selection
+    normalizer: ProcessNormalizer
+    pipeline: Pipeline
+    losses: Losses
+    writer: JsonlWriter
+    rules: int
+    heartbeat_s: float
+    view: View | None = None
+    show_all: bool = False
+
+
+class Summary(Struct, frozen=True):
+    """What a watch has done, for the user who ends it."""
+
+    source: str
+    tally: Tally
+    ledgers: tuple[Ledger, ...]
+    uptime_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+
+
+def new_id(ts_ns: int) -> str:
+    """Return a new event id for an event of that time."""
+    return uuid7(ts_ns // 1_000_000, random.getrandbits(74))
+
+
+class Watch:
+    """One run of the agent."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._source = parts.selection.source
+        self._usage = Usage()
+        self._kept = 0
+        self._snapshot_seen = self._snapshot_folded = 0
+        self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, {"disk_full": "Free disk space."}, 0)
+
+    def remember(self, records: Iterable[Record]) -> None:
+        """Take in the processes that are running already."""
+        for record in records:
+            self._snapshot_seen += 1
+            self._parts.normalizer.event(record)
+
+    def run(self, stopping: Callable[[], bool], duration_s: float | None = None) -> Summary:
+        """Watch until `stopping` or for `duration_s`, then drain what was captured, and return the summary."""
+        end = time.monotonic() + duration_s if duration_s is not None else float("inf")
+        next_care, next_heartbeat = 0.0, 0.0
+        wait = self._waiter()
+        while not stopping() and (now := time.monotonic()) < end:
+            if now >= next_care:
+                next_care = now + _CARE_S
+                self._care()
+            if now >= next_heartbeat:
+                next_heartbeat = now + self._parts.heartbeat_s
+                self._emit([self._heartbeat()])
+            wait(max(0.0, min(_IDLE_S, end - now)))
+            self._take(self._source.read())
+        return self._finish()
+
+    def _waiter(self) -> Callable[[float], object]:
+        """Return the function that sleeps until there is something to read, for the given seconds at most."""
+        fd = self._source.fileno()
+        if fd is None:
+            pause = self._source.interval or _IDLE_S
+            return lambda most: time.sleep(min(pause, most))
+        poll = select.epoll()
+        poll.register(fd, select.EPOLLIN)
+        return poll.poll
+
+    def _take(self, records: list[Record]) -> None:
+        event_of, finish = self._parts.normalizer.event, self._parts.pipeline.finish
+        drafts = (event_of(record) for record in records)
+        events = [finish(draft) for draft in drafts if draft is not None]
+        self._kept += len(events)
+        self._emit(events)
+
+    def _emit(self, events: list[Event]) -> None:
+        if not events:
+            return
+        self._parts.writer.write([encode(event) for event in events], time.time_ns())
+        view = self._parts.view
+        if view is not None:
+            for event in events:
+                if event.action != "ALLOW" or self._parts.show_all:
+                    view.show(event)
+
+    def _care(self) -> None:
+        """Tell of losses, retry what could not be written, let the view fold."""
+        now_ns = time.time_ns()
+        lost = [self._parts.losses.news(now_ns), self._output_losses.news(now_ns)]
+        self._emit([self._noticed(loss) for loss in lost if loss])
+        self._parts.writer.flush(now_ns)
+        if self._parts.view is not None:
+            self._parts.view.tick(now_ns)
+
+    def _finish(self) -> Summary:
+        self._source.stop()
+        while records := self._source.read():
+            self._take(records)
+        self._care()
+        self._source.close()
+        self._emit([self._heartbeat()])
+        self._parts.writer.close()
+        return Summary(
+            source=self._source.name,
+            tally=self._parts.pipeline.tally,
+            ledgers=self._ledgers(),
+            uptime_s=self._usage.uptime_s,
+            cpu_s=self._usage.cpu_s,
+            peak_rss_bytes=self._usage.peak_rss_bytes,
+        )
+
+    def _noticed(self, content: Health | Loss) -> Event:
+        draft = notice(self._parts.identity, content, time.time_ns(), random.getrandbits(74))
+        return self._parts.pipeline.finish(draft)
+
+    def _heartbeat(self) -> Event:
+        parts = self._parts
+        tally = parts.pipeline.tally
+        return self._noticed(
+            Health(
+                version=__version__,
+                uptime_s=round(self._usage.uptime_s, 3),
+                cpu_s=round(self._usage.cpu_s, 3),
+                rss_bytes=self._usage.peak_rss_bytes,
+                source=self._source.name,
+                rules=parts.rules,
+                events=dict(tally.categories),
+                alerts=tally.actions.get("ALERT", 0),
+                ledgers=self._ledgers(),
+                blind_spots=self._source.blind_spots,
+                refused=tuple(str(refusal) for refusal in parts.selection.refused),
+            )
+        )
+
+    def _ledgers(self) -> tuple[Ledger, ...]:
+        parts = self._parts
+        folded = dict(parts.normalizer.folded)
+        remembered = folded.pop(SNAPSHOT_FOLDED, 0)
+        counted = self._source.count()
+        writer = parts.writer
+        return (
+            Ledger(
+                source=self._source.name,
+                seen=counted.seen,
+                kept=self._kept,
+                filtered=counted.filtered,
+                folded=folded,
+                dropped=counted.dropped,
+                pending=counted.pending,
+            ),
+            Ledger(source=_SNAPSHOT, seen=self._snapshot_seen, folded={SNAPSHOT_FOLDED: remembered}),
+            Ledger(
+                source="jsonl",
+                seen=parts.pipeline.tally.events,
+                kept=writer.written,
+                dropped=dict(writer.dropped),
+                pending=writer.pending,
+            ),
+        )

@@ -1,0 +1,1 @@
+"""The command `shield`: thin commands over the rooms below, one module each."""

@@ -1,0 +1,64 @@
+"""`shield doctor`: what this host offers, what Shield would use, what that can't see, and how to mend it."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from shield import __version__
+from shield.agent import sources
+from shield.agent.configuration import SourceSettings
+from shield.agent.identity import identify
+from shield.cli.errors import quiet_end
+from shield.collector.source import Source, SourceUnavailable
+from shield.text import printable
+
+_GOOD, _BAD = "green", "yellow"
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Try every source of events on this host, and say what works, what it can't see and how to mend it.
+
+    Each source is really opened and closed again. Exit code 1 if not the best one can be used.
+    """
+    found = [_examined(source) for source in sources.candidates(SourceSettings())]
+    used = next((report["source"] for report in found if report["works"]), None)
+    with quiet_end():
+        if as_json:
+            print(
+                json.dumps({"version": __version__, "host": identify().host, "used": used, "sources": found}, indent=2)
+            )
+        else:
+            _show(found, used)
+    if used != found[0]["source"]:
+        raise typer.Exit(1)
+
+
+def _examined(source: Source) -> dict[str, Any]:
+    report: dict[str, Any] = {"source": source.name, "works": True, "blind_spots": list(source.blind_spots)}
+    try:
+        source.open()
+    except SourceUnavailable as refusal:
+        report |= {"works": False, "reason": refusal.reason, "remedy": refusal.remedy}
+    finally:
+        source.close()
+    return report
+
+
+def _show(found: list[dict[str, Any]], used: str | None) -> None:
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console.print(Text(f"Shield {__version__} on {printable(identify().host)}"))
+    for report in found:
+        works = report["works"]
+        state = ("used" if report["source"] == used else "works") if works else "can't be used"
+        console.print(Text.assemble("\n", (f"{report['source']:<10}", "bold"), (state, _GOOD if works else _BAD)))
+        if not works:
+            console.print(Text(printable(f"  why      {report['reason']}")))
+            console.print(Text(printable(f"  to mend  {report['remedy']}")))
+        for blind_spot in report["blind_spots"]:
+            console.print(Text(printable(f"  not seen {blind_spot}")))

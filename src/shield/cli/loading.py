@@ -1,0 +1,64 @@
+"""Reading what a command is told to use: configuration, policy and rules. Bad input ends the command with code 2."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shield.agent import configuration, rulebook
+from shield.agent.configuration import Configuration
+from shield.agent.rulebook import NoRules, Rulebook
+from shield.cli.errors import fail
+from shield.policy import load as policies
+from shield.policy.document import DocumentError
+from shield.policy.load import PolicyInForce
+from shield.text import printable
+
+DEFAULT_CONFIGURATION = Path("/etc/shield/shield.yml")
+_PROBLEMS_SHOWN = 5
+_LARGEST = 16 << 20
+
+
+def load_configuration(path: Path | None) -> Configuration:
+    """Return the configuration in `path`; without one that of /etc/shield/shield.yml, or the defaults."""
+    if path is None:
+        if not DEFAULT_CONFIGURATION.exists():
+            return Configuration()
+        path = DEFAULT_CONFIGURATION
+    try:
+        return configuration.load(_bytes(path), str(path))
+    except DocumentError as error:
+        fail(str(error))
+
+
+def load_policy(path: Path | None) -> PolicyInForce:
+    """Return the policy in `path`, the built-in one without."""
+    if path is None:
+        return policies.built_in()
+    try:
+        return policies.load(_bytes(path), str(path))
+    except DocumentError as error:
+        fail(str(error))
+
+
+def load_rules(places: Sequence[str]) -> Rulebook:
+    """Return the rules in `places`, and tell on stderr of those in folders that can't be used."""
+    try:
+        book = rulebook.load(places)
+    except NoRules as error:
+        first, *rest = str(error).splitlines()
+        fail(first, details=rest)
+    for problem in book.problems[:_PROBLEMS_SHOWN]:
+        print(printable(f"shield: rule left out: {problem}"), file=sys.stderr)
+    more = len(book.problems) - _PROBLEMS_SHOWN
+    if more > 0:
+        print(f"shield: {more} more rules left out; `shield rules check` tells of each", file=sys.stderr)
+    return book
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST:
+            fail(f"{path}: larger than {_LARGEST >> 20} MiB; this is not such a file")
+        return path.read_bytes()
+    except OSError as error:
+        fail(f"{path}: can't be read: {error.strerror}; check the path, its owner and its mode")

@@ -1,0 +1,126 @@
+"""`shield replay`: the same stages over recorded events, for tests of rules and policies and for looking back."""
+
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from shield.agent.identity import identify
+from shield.agent.pipeline import Pipeline
+from shield.agent.replay import RecordedLosses, Replay
+from shield.cli.errors import fail, quiet_end
+from shield.cli.loading import load_policy, load_rules
+from shield.cli.summary import of_ledger, of_tally, tell
+from shield.collector.replay.jsonl import Damaged
+from shield.event import Event, encode
+from shield.exporter.console import ConsoleView
+from shield.normalizer.lineage import Lineage
+from shield.normalizer.recorded import RecordedNormalizer
+from shield.scorer.score import Scorer
+from shield.text import printable
+
+_SECOND_NS = 1_000_000_000
+_DAMAGES_SHOWN = 5
+STDIN = "-"
+
+
+def replay(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recorded events, JSON lines; - for stdin.")],
+    rules: Annotated[
+        list[str] | None, typer.Option(help="Sigma rules: a file, a folder, or the word `shipped`; repeatable.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="Policy file; the built-in policy without.")] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the events here, JSON lines; - for stdout.")
+    ] = None,
+) -> None:
+    """Run recorded events through the rules and the policy again; without --output, show what was found."""
+    in_force = load_policy(policy)
+    book = load_rules(rules or ())
+    opened = [_open(name) for name in files]
+    window_ns = in_force.policy.story.window_seconds * _SECOND_NS
+    losses = RecordedLosses(window_ns)
+    pipeline = Pipeline(Scorer(book.rules, in_force.policy), in_force, identify().agent_id, losses.gaps)
+    damages = _Damages()
+    run = Replay(RecordedNormalizer(Lineage("replay")), pipeline, damages)
+    view = ConsoleView(Console(), {rule.id: rule.next for rule in book.rules if rule.next}) if output is None else None
+    with quiet_end(), _sink(output, files) as sink, Progress(console=Console(stderr=True), transient=True) as progress:
+        for name, file in zip(files, opened, strict=True):
+            source = _watched(progress, file, name)
+            for event in _noted(run.events(source, name), losses):
+                if sink is not None:
+                    sink.write(encode(event) + b"\n")
+                if view is not None:
+                    view.show(event)
+        if view is not None:
+            view.close()
+    replayed = run.summary()
+    tell([f"Replayed {len(files)} file(s) under policy {in_force.label} with {len(book.rules)} rules."])
+    tell([*of_tally(replayed.tally), of_ledger(replayed.ledger)])
+    if damages.count:
+        raise typer.Exit(2)
+
+
+class _Damages:
+    """Tells of lines that are no events: the first few one by one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, damage: Damaged) -> None:
+        self.count += 1
+        if self.count <= _DAMAGES_SHOWN:
+            print(printable(f"shield: {damage.source}:{damage.line}: not an event: {damage.problem}"), file=sys.stderr)
+        if self.count == _DAMAGES_SHOWN + 1:
+            print("shield: more lines are no events; the summary counts them", file=sys.stderr)
+
+
+def _noted(events: Iterable[Event], losses: RecordedLosses) -> Iterable[Event]:
+    for event in events:
+        losses.note(event)
+        yield event
+
+
+def _open(name: str) -> BinaryIO:
+    if name == STDIN:
+        return sys.stdin.buffer
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        fail(f"{name}: can't be read: {error.strerror}; name a file of events, one JSON object a line")
+
+
+def _watched(progress: Progress, file: BinaryIO, name: str) -> BinaryIO:
+    """Return `file` with a progress bar for its bytes, where its length is known."""
+    if name == STDIN:
+        return file
+    return progress.wrap_file(file, total=Path(name).stat().st_size, description=printable(name))
+
+
+@contextmanager
+def _sink(output: str | None, inputs: list[str]) -> Generator[BinaryIO | None, None, None]:
+    """Yield where events are written: nowhere, stdout, or a file that replaces `output` only when it is complete."""
+    if output is None:
+        yield None
+        return
+    if output == STDIN:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(output)
+    if any(target.exists() and name != STDIN and target.samefile(name) for name in inputs):
+        fail(f"{output}: this is one of the files to replay; choose another one for the output")
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with partial.open("wb", buffering=1 << 20) as file:
+            yield file
+        partial.replace(target)
+    except OSError as error:
+        fail(f"{output}: can't be written: {error.strerror}; choose a place with room that you may write to")
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""The whole story of one event: every reason with its arithmetic, everything known about who, what and where from."""
+
+from rich.cells import chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from shield.event import Ancestor, Event, Process, Signal
+from shield.exporter import wording
+from shield.exporter.cards import CATEGORY_STYLES, VERDICT_STYLES
+from shield.exporter.wording import Glyphs, fit, glyphs_of, reasons
+
+_VALUE_LIMIT = 4000
+_LABEL = 11
+_ENTRY = 7
+_DEEPEST = 24
+
+
+def explain(event: Event) -> "Explanation":
+    """Return the full story of `event` for a rich console; values over 4,000 characters lose their middle."""
+    return Explanation(event)
+
+
+class Explanation:
+    """What `explain` returns: on a terminal, long values go on below themselves; in a file, a value stays on its line.
+
+    Print it with `soft_wrap=True`.
+    """
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines for `console`."""
+        writer = _Writer(options.max_width if console.is_terminal else 0, glyphs_of(console))
+        event = self._event
+        _verdict(writer, event)
+        _reasons(writer, event)
+        _happening(writer, event)
+        _ancestry(writer, event)
+        _record(writer, event)
+        yield writer.text
+
+
+def _verdict(writer: "_Writer", event: Event) -> None:
+    style = CATEGORY_STYLES.get(event.category) or VERDICT_STYLES[event.action]
+    writer.heading(f" {event.action} {event.score} ", style)
+    writer.text.append(f"  {wording.when(event.ts_ns)}  ")
+    writer.text.append(writer.shown(event.host), "bold")
+    writer.value("severity", event.severity)
+    writer.value("category", event.category)
+
+
+def _reasons(writer: "_Writer", event: Event) -> None:
+    """Every signal with its points, their running sum, and the verdict they led to."""
+    ranked = reasons(event)
+    writer.section("Why")
+    total = 0
+    for signal in ranked:
+        total += signal.points
+        _reason(writer, signal, total)
+    writer.value("verdict", _arithmetic(event, total, len(ranked)))
+    writer.value("policy", event.policy_version)
+    if not event.evidence_complete:
+        writer.value("gaps", "; ".join(event.gaps) or "the evidence is incomplete", "yellow")
+
+
+def _reason(writer: "_Writer", signal: Signal, total: int) -> None:
+    writer.entry(f"+{signal.points:<3}", f"{signal.name}  (sum {total})")
+    within = writer.within_entry
+    within("title", signal.title)
+    within("rule", signal.rule_id)
+    within("level", signal.level)
+    within("technique", ", ".join(signal.attack))
+    within("field", signal.field)
+    within("value", signal.value, "bold")
+    within("pattern", signal.pattern)
+    for evidence in signal.further:
+        within("and field", evidence.field)
+        within("value", evidence.value, "bold")
+        within("pattern", evidence.pattern)
+    within("seen on", f"the earlier event {signal.event_id}" if signal.event_id else "")
+
+
+def _arithmetic(event: Event, total: int, signals: int) -> str:
+    if not signals:
+        return f"no signal, score {event.score}: {event.action}"
+    counted = f"{signals} signal{'s' * (signals != 1)}, sum {total}"
+    capped = ", capped" if total > event.score == 100 else ""
+    return f"{counted}{capped}, score {event.score}: {event.action}"
+
+
+def _happening(writer: "_Writer", event: Event) -> None:
+    writer.section("What")
+    writer.value("what", wording.what(event))
+    process = event.data.process
+    if process:
+        _process(writer, process)
+    writer.value("who", wording.who(event))
+    container = event.data.container
+    if container:
+        writer.value("container", container.id)
+        writer.value("cgroup", container.cgroup)
+
+
+def _process(writer: "_Writer", process: Process) -> None:
+    writer.value("command", process.cmdline)
+    shown = f"{process.args_length:,} bytes" + (", not all of it recorded" if process.truncated else "")
+    writer.value("arguments", shown if process.args_length else "")
+    writer.value("invoked as", process.invoked if process.invoked != process.exe else "")
+    writer.value("directory", process.cwd)
+    writer.value("started", wording.when(process.start_ns) if process.start_ns else "")
+    for name, value in process.env.items():
+        writer.value("variable", f"{name}={value}")
+
+
+def _ancestry(writer: "_Writer", event: Event) -> None:
+    """The processes above it as a tree, the oldest on top, the process itself at the bottom."""
+    ancestors = wording.lineage(event)
+    if not ancestors:
+        return
+    writer.section("From")
+    for depth, ancestor in enumerate(ancestors):
+        writer.branch(depth, ancestor.pid, _ancestor(ancestor))
+    process = event.data.process
+    if process:
+        writer.branch(len(ancestors), process.pid, process.cmdline or wording.image(process), "bold")
+
+
+def _ancestor(ancestor: Ancestor) -> str:
+    if not ancestor.known:
+        return "ended before it was seen"
+    told = ancestor.cmdline or ancestor.exe or ancestor.name
+    return f"{told}  ({ancestor.user})" if ancestor.user else told
+
+
+def _record(writer: "_Writer", event: Event) -> None:
+    writer.section("Record")
+    writer.value("event", event.event_id)
+    writer.value("story", event.correlation_id)
+    writer.value("repeats", event.dedupe_key)
+    writer.value("entity", event.data.process.entity_id if event.data.process else "")
+    writer.value("technique", ", ".join(event.attack))
+    writer.value("agent", f"{event.agent_id}, event {event.seq:,} of its run" if event.agent_id else "")
+
+
+class _Writer:
+    """Lines with a label on the left; a value goes on below itself after `width` cells, 0 for never."""
+
+    def __init__(self, width: int, glyphs: Glyphs) -> None:
+        self.text = Text(end="\n")
+        self._width = width
+        self._glyphs = glyphs
+
+    def shown(self, value: str) -> str:
+        """Return `value` safe to show, at most 4,000 cells long."""
+        return fit(value, _VALUE_LIMIT, self._glyphs)
+
+    def heading(self, value: str, style: str) -> None:
+        """Begin with `value`."""
+        self.text.append(value, style)
+
+    def section(self, name: str) -> None:
+        """Begin a part of the story."""
+        self.text.append(f"\n\n{name}", "bold underline")
+
+    def entry(self, mark: str, value: str) -> None:
+        """Add one of several things, which the values after it belong to."""
+        self.text.append(f"\n  {mark} {self.shown(value)}", "bold")
+
+    def within_entry(self, label: str, value: str, style: str = "") -> None:
+        """Add a labelled value that belongs to the last entry."""
+        self.value(label, value, style, _ENTRY)
+
+    def value(self, label: str, value: str, style: str = "", indent: int = 2) -> None:
+        """Add a labelled value, `indent` cells from the left; nothing where it is empty."""
+        if value:
+            self.text.append(f"\n{' ' * indent}{label:<{_LABEL}}", "dim")
+            self._wrapped(self.shown(value), _LABEL + indent, style)
+
+    def branch(self, depth: int, pid: int, value: str, style: str = "") -> None:
+        """Add a process of the tree, further right the deeper it is."""
+        indent = 2 + min(2 * depth, _DEEPEST)
+        number = f"{pid:<7} "
+        self.text.append("\n" + " " * indent + number, "dim")
+        self._wrapped(self.shown(value), indent + len(number), style)
+
+    def _wrapped(self, value: str, indent: int, style: str) -> None:
+        lines = chop_cells(value, max(20, self._width - indent)) if self._width else [value]
+        self.text.append(("\n" + " " * indent).join(lines), style)

@@ -1,0 +1,213 @@
+"""An event's parts in words a person reads at a glance: what happened, who did it, where it came from.
+
+All text passes through `shield.text.printable`: nothing that came from the host can move a cursor, forge a line or
+change a colour.
+"""
+
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+from rich.cells import cell_len
+from rich.console import Console
+
+from shield.event import Ancestor, Event, Health, Loss, Process, Signal, User
+from shield.text import printable
+
+CONTAINER_DIGITS = 12
+"""As many as container tools show of an id."""
+
+
+class Glyphs(Struct, frozen=True):
+    """The few characters outside ASCII, and whether text from the host may hold others."""
+
+    arrow: str
+    ellipsis: str
+    ascii_only: bool = False
+
+
+UNICODE = Glyphs(arrow=" → ", ellipsis="…")
+PLAIN = Glyphs(arrow=" -> ", ellipsis="...")
+ASCII = Glyphs(arrow=" -> ", ellipsis="...", ascii_only=True)
+
+
+def glyphs_of(console: Console) -> Glyphs:
+    """Return what `console` can show: ours only on a terminal, the host's wherever the encoding has them."""
+    if not console.encoding.lower().startswith("utf"):
+        return ASCII
+    return UNICODE if console.is_terminal else PLAIN
+
+
+def fit(text: str, width: int, glyphs: Glyphs) -> str:
+    """Return `text` printable and at most `width` cells wide, its middle left out where it is longer."""
+    if len(text) > 2 * width:
+        text = text[:width] + "\0" + text[-width:]  # enough of both ends; the middle goes anyway
+    shown = printable(text)
+    if glyphs.ascii_only:
+        shown = shown.encode("ascii", "backslashreplace").decode("ascii")
+    if _cells(shown) <= width:
+        return shown
+    room = max(0, width - len(glyphs.ellipsis))
+    tail = room * 2 // 5
+    return _head(shown, room - tail) + glyphs.ellipsis[:width] + _head(shown[::-1], tail)[::-1]
+
+
+def harmless_json(line: bytes) -> bytes:
+    """Return the same JSON with every character a terminal could act on written as an escape (RFC 8259, section 7)."""
+    text = line.decode()
+    if printable(text) == text:
+        return line
+    return "".join(each if printable(each) == each else _json_escape(each) for each in text).encode()
+
+
+def when(ts_ns: int) -> str:
+    """Return a time in UTC to the second: `2026-11-24T14:03:22Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts_ns // 1_000_000_000))
+
+
+def what(event: Event) -> str:
+    """Return what happened, without the command line: `/tmp/true, pid 4242`."""
+    data = event.data
+    if data.loss:
+        return loss(data.loss)
+    if data.health:
+        return health(data.health)
+    if data.tamper:
+        return ": ".join(filter(None, (data.tamper.what, data.tamper.detail)))
+    if not data.process:
+        return event.category.replace("_", " ")
+    return f"{_verb(event.category)}{image(data.process)}, pid {data.process.pid}{_ending(data.process)}"
+
+
+def image(process: Process) -> str:
+    """Return the name of what a process runs, with what is odd about it."""
+    oddities = ("in memory only" * process.exe_memfd, "deleted from disk" * process.exe_deleted)
+    notes = ", ".join(filter(None, oddities))
+    name = process.exe or process.invoked or process.name or "unknown program"
+    return f"{name} ({notes})" if notes else name
+
+
+def who(event: Event) -> str:
+    """Return who did it: `alice (uid 1000) as root (uid 0), container 1f2e3d4c5b6a`; empty where nothing is known."""
+    user, container, process = event.data.user, event.data.container, event.data.process
+    parts = [
+        _user(user) if user else "",
+        f"container {container.id[:CONTAINER_DIGITS]}" if container else "",
+        f"tty {process.tty}" if process and process.tty else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def lineage(event: Event) -> tuple[Ancestor, ...]:
+    """Return the processes above the event's own, the oldest first, the parent last."""
+    parent = event.data.parent
+    return event.data.ancestors[::-1] or ((parent,) if parent else ())
+
+
+def ancestor_name(ancestor: Ancestor) -> str:
+    """Return an ancestor's short name, its pid where no more is known of it."""
+    name = ancestor.exe.rpartition("/")[2] or ancestor.name
+    return name if name and ancestor.known else f"pid {ancestor.pid}"
+
+
+def reasons(event: Event) -> list[Signal]:
+    """Return all signals, this event's and its story's, the weightiest first."""
+    return sorted((*event.signals, *event.story), key=lambda signal: -signal.points)
+
+
+def matched(signal: Signal) -> str:
+    """Return the field a signal matched in and the text there: `Image = /tmp/true`."""
+    return " = ".join(filter(None, (signal.field, signal.value)))
+
+
+def parent_command(event: Event) -> str:
+    """Return the parent's command line where it tells more than its name does."""
+    parent = event.data.parent
+    return f"{parent.cmdline}  (pid {parent.pid})" if parent and " " in parent.cmdline else ""
+
+
+def loss(lost: Loss) -> str:
+    """Return what was lost, why, and what to do: `ebpf lost 12 (ring_full 12); REMEDY`."""
+    total = sum(lost.dropped.values())
+    by_reason = ", ".join(f"{reason} {count:,}" for reason, count in lost.dropped.items())
+    return "; ".join(filter(None, (f"{lost.source} lost {total:,} ({by_reason})", lost.remedy)))
+
+
+def health(own: Health) -> str:
+    """Return the agent's own state in one line."""
+    events = sum(own.events.values())
+    lost = sum(sum(ledger.dropped.values()) for ledger in own.ledgers)
+    return (
+        f"{lost:,} lost, {own.alerts:,} alerts, {events:,} events, up {duration(own.uptime_s)}, {own.source}, "
+        f"{own.rules:,} rules, {own.cpu_s:.1f} s CPU, {own.rss_bytes >> 20} MiB"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with its two largest units: `2 h 5 min`, `1.25 s`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.3g} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def joined(parts: Sequence[str], separator: str, width: int, glyphs: Glyphs) -> str:
+    """Return `parts` joined to at most `width` cells: the middle ones are left out and counted where they don't fit."""
+    shown = separator.join(parts)
+    keep = len(parts)
+    while _cells(printable(shown)) > width and keep > 2:
+        keep -= 1
+        head, tail = (keep + 1) // 2, keep // 2
+        hidden = f"{glyphs.ellipsis}{len(parts) - keep} more{glyphs.ellipsis}"
+        shown = separator.join((*parts[:head], hidden, *parts[-tail:]))
+    return fit(shown, width, glyphs)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
+def _verb(category: str) -> str:
+    return "" if category == "process_start" else f"{category.replace('_', ' ')}: "
+
+
+def _ending(process: Process) -> str:
+    code = f", exit code {process.exit_code}" if process.exit_code is not None else ""
+    return code + (f" after {duration(process.lifetime_ns / 1e9)}" if process.lifetime_ns is not None else "")
+
+
+def _user(user: User) -> str:
+    text = _identity(user.name, user.id)
+    if user.effective_id not in (None, user.id):
+        text += f" as {_identity(user.effective_name, user.effective_id)}"
+    if user.audit_id not in (None, user.id):
+        text += f", logged in as {_identity(user.audit_name, user.audit_id)}"
+    return text
+
+
+def _identity(name: str, number: int | None) -> str:
+    if number is None:
+        return name
+    return f"{name} (uid {number})" if name else f"uid {number}"
+
+
+def _cells(text: str) -> int:
+    """Count a character of no width as one, so that a pile of combining marks can't hide in a line."""
+    return len(text) if text.isascii() else sum(max(1, cell_len(character)) for character in text)
+
+
+def _head(text: str, width: int) -> str:
+    """Return as much of the beginning of `text` as fits into `width` cells."""
+    if text.isascii():
+        return text[:width]
+    used = 0
+    for index, character in enumerate(text):
+        used += max(1, cell_len(character))
+        if used > width:
+            return text[:index]
+    return text

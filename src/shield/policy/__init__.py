@@ -1,0 +1,1 @@
+"""Policy: what the scores of events mean and what may follow from them. Pure: texts in, decisions out."""

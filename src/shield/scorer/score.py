@@ -1,0 +1,104 @@
+"""The score of an event: its own signals, and those its story has shown before.
+
+Points add up and are capped at 100. Signals of earlier events of the same story count for as long as the policy says,
+so that a chain of small signs becomes one alert; but only an event that adds a sign the story hasn't shown yet carries
+them: a repeat of what is known scores on its own.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import msgspec
+from msgspec import Struct
+
+from shield.event import Event, Severity, Signal
+from shield.policy.schema import LEVEL_POINTS, Policy
+from shield.scorer.sigma.matcher import Matcher
+from shield.scorer.sigma.rule import Rule
+
+SCORE_MOST = 100
+LOW_SIGNAL = "low_signal"
+_STORIES_MOST = 8192
+_SIGNALS_MOST = 64
+
+
+class Assessment(Struct, frozen=True):
+    """What the scorer says of one event."""
+
+    score: int
+    rationale: str
+    dedupe_key: str
+    signals: tuple[Signal, ...] = ()
+    story: tuple[Signal, ...] = ()
+    attack: tuple[str, ...] = ()
+
+
+class Scorer:
+    """Scores events in their order, under one policy and one set of rules."""
+
+    def __init__(self, rules: Sequence[Rule], policy: Policy) -> None:
+        self._matcher = Matcher(rules, points(rules, policy))
+        self._window_ns = policy.story.window_seconds * 1_000_000_000
+        self._stories: OrderedDict[str, dict[str, tuple[int, Signal]]] = OrderedDict()
+
+    def assess(self, event: Event) -> Assessment:
+        """Return the score of `event` and remember its signals for its story."""
+        signals = self._matcher.match(event)
+        if not signals:
+            return _nothing(event.category, *_subject(event))
+        story = self._earlier(event, signals) if event.correlation_id else ()
+        counted = signals + story
+        return Assessment(
+            score=min(SCORE_MOST, sum(signal.points for signal in counted)),
+            rationale=";".join(dict.fromkeys(signal.name for signal in counted)),
+            dedupe_key=_key(event.category, *_subject(event), *sorted(signal.rule_id for signal in signals)),
+            signals=signals,
+            story=story,
+            attack=tuple(sorted({technique for signal in counted for technique in signal.attack})),
+        )
+
+    def _earlier(self, event: Event, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
+        """Return the story's signals that add to this event's own, and add those to the story."""
+        known = self._stories.pop(event.correlation_id, {})
+        known = {key: entry for key, entry in known.items() if event.ts_ns - entry[0] <= self._window_ns}
+        own = {signal.rule_id for signal in signals}
+        new = not own <= known.keys()
+        carried = tuple(signal for key, (_, signal) in known.items() if key not in own) if new else ()
+        for signal in signals:
+            if signal.rule_id not in known and len(known) < _SIGNALS_MOST:
+                known[signal.rule_id] = event.ts_ns, msgspec.structs.replace(signal, event_id=event.event_id)
+        self._stories[event.correlation_id] = known
+        if len(self._stories) > _STORIES_MOST:
+            self._stories.popitem(last=False)
+        return carried
+
+
+def points(rules: Sequence[Rule], policy: Policy) -> dict[str, int]:
+    """Return each rule's points under `policy`, by the rule's id: its weight, else its own points, else its level's."""
+    return {rule.id: _points(rule, policy.weights, LEVEL_POINTS | policy.levels) for rule in rules}
+
+
+def _points(rule: Rule, weights: Mapping[str, int], levels: Mapping[Severity, int]) -> int:
+    by_id = weights.get(rule.id)
+    weight = weights.get(rule.name) if by_id is None else by_id
+    if weight is not None:
+        return weight
+    return levels[rule.level] if rule.points is None else rule.points
+
+
+def _subject(event: Event) -> tuple[str, str]:
+    """Return what an event is about, as far as repeats of the same finding share it: the program and its parent's."""
+    process, parent = event.data.process, event.data.parent
+    return (process.exe or process.name) if process else "", (parent.exe or parent.name) if parent else ""
+
+
+@lru_cache(maxsize=4096)
+def _key(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _nothing(category: str, exe: str, parent_exe: str) -> Assessment:
+    return Assessment(score=0, rationale=LOW_SIGNAL, dedupe_key=_key(category, exe, parent_exe))
