@@ -12,7 +12,7 @@ from shield.collector.polling import PollingSource, creation_ticks
 from shield.record import ProcessExec, ProcessExit, Record
 from shield.text import encode
 
-SLEEP = [sys.executable, "-c", "input()"]
+SLEEP = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
 @pytest.fixture
@@ -82,11 +82,11 @@ def test_a_process_that_ends_while_it_is_looked_at_is_counted(
 ) -> None:
     process = subprocess.Popen(SLEEP, stdin=subprocess.PIPE)
 
-    def gone(asked: psutil.Process) -> int:
+    def gone(asked: psutil.Process) -> str:
         raise psutil.NoSuchProcess(asked.pid)
 
     with monkeypatch.context() as patched:
-        patched.setattr(psutil.Process, "ppid", gone)
+        patched.setattr(psutil.Process, "cwd", gone)
         records = source.read()
     process.communicate()
     assert not starts(records, process.pid)

@@ -46,8 +46,8 @@ app.add_typer(show.app, name="show")
 def main() -> int:
     """Run the command on sys.argv; return its exit code."""
     with quiet_end():
-        code = app(standalone_mode=False)
-    return code if isinstance(code, int) else 0
+        app()
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -84,7 +84,7 @@ def _watch(
     )
     terminal = NonBlockingWriter(sys.stdout) if console else None
     advice = {rule.id: rule.next for rule in book.rules if rule.next}
-    view = ConsoleView(Console(file=terminal), advice, everything=everything) if terminal else None
+    view = ConsoleView(Console(file=cast("TextIO", terminal)), advice, everything=everything) if terminal else None
     watch = Watch(
         Parts(
             identity=identity,

@@ -235,7 +235,7 @@ def _successor(path: Path, log: _Log) -> _Log | None:
 
 
 def _rotated_after(path: Path, log: _Log) -> list[Path]:
-    """Return the rotated files newer than `log`; where it has been deleted, those written to after it."""
+    """Return the rotated files newer than `log`; where it has been deleted, those last written no earlier."""
     known: list[tuple[Path, os.stat_result]] = []
     for each in rotated(path):
         with suppress(FileNotFoundError):
@@ -243,7 +243,7 @@ def _rotated_after(path: Path, log: _Log) -> list[Path]:
     identities = [_identity(status) for _, status in known]
     if log.identity in identities:
         return [name for name, _ in known[identities.index(log.identity) + 1 :]]
-    return [name for name, status in known if status.st_mtime_ns > log.modified_ns()]
+    return [name for name, status in known if status.st_mtime_ns >= log.modified_ns()]
 
 
 def _switch(log: _Log | None, successor: _Log) -> _Log:
