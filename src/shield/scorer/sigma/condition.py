@@ -1,8 +1,4 @@
-"""The condition of a rule: comparisons joined by and, or and not, decided in three values.
-
-A comparison holds (True), doesn't (False), or hasn't been made yet (None); an `Oracle` tells which. So costly
-comparisons can be put off: a condition that is false without them never needs them.
-"""
+"""The condition of a rule: comparisons joined by and, or and not. An `Oracle` tells which comparisons hold."""
 
 from collections.abc import Callable, Iterator
 
@@ -42,21 +38,20 @@ class Negation(Struct, frozen=True):
 
 
 Clause = Comparison | AllOf | AnyOf | Negation
-Oracle = Callable[[Comparison], bool | None]
+Oracle = Callable[[Comparison], bool]
 
 
-def value(clause: Clause, oracle: Oracle) -> bool | None:
-    """Return whether `clause` holds; None where that depends on comparisons that weren't made."""
+def holds(clause: Clause, oracle: Oracle) -> bool:
+    """Return whether `clause` holds."""
     match clause:
         case Comparison():
             return oracle(clause)
         case Negation(part):
-            inner = value(part, oracle)
-            return None if inner is None else not inner
+            return not holds(part, oracle)
         case AllOf(parts):
-            return _decide(parts, oracle, settles=False)
+            return all(holds(part, oracle) for part in parts)
         case AnyOf(parts):
-            return _decide(parts, oracle, settles=True)
+            return any(holds(part, oracle) for part in parts)
 
 
 def reasons(clause: Clause, oracle: Oracle) -> Iterator[Comparison]:
@@ -71,7 +66,7 @@ def reasons(clause: Clause, oracle: Oracle) -> Iterator[Comparison]:
                 yield from reasons(part, oracle)
         case AnyOf(parts):
             for part in parts:
-                if value(part, oracle):
+                if holds(part, oracle):
                     yield from reasons(part, oracle)
 
 
@@ -85,15 +80,3 @@ def comparisons(clause: Clause) -> Iterator[Comparison]:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from comparisons(part)
-
-
-def _decide(parts: tuple[Clause, ...], oracle: Oracle, *, settles: bool) -> bool | None:
-    """Return `settles` if any part has that value, None if that is still possible, else the opposite."""
-    result: bool | None = not settles
-    for part in parts:
-        found = value(part, oracle)
-        if found is settles:
-            return settles
-        if found is None:
-            result = None
-    return result

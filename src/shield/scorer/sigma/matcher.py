@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shield.event import Category, Event, Evidence, Platform, Signal
-from shield.scorer.sigma.condition import Comparison, Oracle, comparisons, reasons, value
+from shield.scorer.sigma.condition import Comparison, Oracle, comparisons, holds, reasons
 from shield.scorer.sigma.fields import CATEGORIES, Getter, Value, getter, texts
 from shield.scorer.sigma.predicate import Predicate
 from shield.scorer.sigma.rule import Rule
@@ -79,25 +79,23 @@ class _Field:
 
     def __init__(self, get: Getter, asked: Sequence[_Numbered]) -> None:
         self.get = get
-        self._cheap = [(bit, one) for bit, one in asked if not one.costly]
-        self._costly = [(bit, one) for bit, one in asked if one.costly]
-        self._of_texts = [(bit, one.literal, None if one.sufficient else one.test) for bit, one in self._cheap]
+        self._asked = asked
+        self._of_ascii = [(bit, one.literal, None if one.sufficient else one.test) for bit, one in asked]
+        self._of_others = [
+            (bit, "" if one.ascii_only else one.literal, None if one.sufficient else one.test) for bit, one in asked
+        ]
         self._absent = sum(bit for bit, one in asked if one.holds(None))
         self._known: dict[str | tuple[Any, ...], int] = {}
 
     def held(self, found: Value) -> int:
-        """Return the bits of the comparisons, the costly ones aside, that hold for a value of the field."""
+        """Return the bits of the comparisons that hold for a value of the field."""
         if found is None:
             return self._absent
         if isinstance(found, str):
             return self._of_text(found)
         if isinstance(found, tuple):
             return self._of_list(found)
-        return sum(bit for bit, predicate in self._cheap if predicate.test(found))
-
-    def costly(self, found: Value, wanted: int) -> int:
-        """Return the bits among `wanted` of the costly comparisons that hold."""
-        return sum(bit for bit, predicate in self._costly if bit & wanted and predicate.holds(found))
+        return sum(bit for bit, predicate in self._asked if predicate.test(found))
 
     def _of_list(self, found: tuple[Any, ...]) -> int:
         held = self._known.get(found)
@@ -115,7 +113,7 @@ class _Field:
             return held
         held = 0
         folded = found.lower()
-        for bit, literal, test in self._of_texts:
+        for bit, literal, test in self._of_ascii if found.isascii() else self._of_others:
             if literal in folded and (test is None or test(found)):
                 held |= bit
         if len(found) <= _LONGEST_REMEMBERED:
@@ -129,71 +127,42 @@ class _Group:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
         self._bits: dict[tuple[str, str], int] = {}
-        self._costly = 0
         asked: dict[str, list[_Numbered]] = {}
         for comparison in (one for rule in rules for one in comparisons(rule.condition)):
             if comparison.identity not in self._bits:
                 bit = self._bits[comparison.identity] = 1 << len(self._bits)
                 asked.setdefault(comparison.field, []).append(_Numbered(bit, comparison.predicate))
-                self._costly |= bit if comparison.predicate.costly else 0
         self._fields = [_Field(getter(name) if name else texts, numbered) for name, numbered in asked.items()]
-        self._needs = {
-            rule.id: self._costly & sum({self._bits[one.identity] for one in comparisons(rule.condition)})
-            for rule in rules
-        }
-        self._decided: dict[int, tuple[tuple[Rule, ...], tuple[Rule, ...]]] = {}
+        self._decided: dict[int, tuple[Rule, ...]] = {}
 
-    def matching(self, event: Event) -> list[Rule]:
+    def matching(self, event: Event) -> tuple[Rule, ...]:
         """Return the rules that match, in the order they were loaded."""
-        held = 0
-        for field in self._fields:
-            held |= field.held(field.get(event))
-        sure, maybe = self._decided.get(held) or self._decide(held)
-        if not maybe:
-            return list(sure)
-        wanted = 0
-        for rule in maybe:
-            wanted |= self._needs[rule.id]
-        oracle = self._oracle(held | self._costly_held(event, wanted), 0)
-        also = {rule.id for rule in maybe if value(rule.condition, oracle)}
-        also.update(rule.id for rule in sure)
-        return [rule for rule in self.rules if rule.id in also]
+        held = self._held(event)
+        decided = self._decided.get(held)
+        if decided is None:
+            oracle = self._oracle(held)
+            decided = tuple(rule for rule in self.rules if holds(rule.condition, oracle))
+            _remember(self._decided, held, decided)
+        return decided
 
     def evidence(self, rule: Rule, event: Event) -> list[Evidence]:
         """Return why a rule that matches does, one piece a field, the most specific pattern first."""
-        held = self._costly_held(event, self._needs[rule.id])
-        for field in self._fields:
-            held |= field.held(field.get(event))
         best: dict[str, Comparison] = {}
-        for reason in reasons(rule.condition, self._oracle(held, 0)):
+        for reason in reasons(rule.condition, self._oracle(self._held(event))):
             known = best.get(reason.field)
             if known is None or len(reason.predicate.pattern) > len(known.predicate.pattern):
                 best[reason.field] = reason
         ranked = sorted(best.values(), key=lambda one: -len(one.predicate.pattern))
         return [_evidence(one, event) for one in ranked]
 
-    def _decide(self, held: int) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-        oracle = self._oracle(held, self._costly)
-        verdicts = [(rule, value(rule.condition, oracle)) for rule in self.rules]
-        decided = (
-            tuple(rule for rule, holds in verdicts if holds),
-            tuple(rule for rule, holds in verdicts if holds is None),
-        )
-        _remember(self._decided, held, decided)
-        return decided
-
-    def _oracle(self, held: int, unmade: int) -> Oracle:
-        def oracle(comparison: Comparison) -> bool | None:
-            bit = self._bits[comparison.identity]
-            return None if bit & unmade else bool(bit & held)
-
-        return oracle
-
-    def _costly_held(self, event: Event, wanted: int) -> int:
+    def _held(self, event: Event) -> int:
         held = 0
         for field in self._fields:
-            held |= field.costly(field.get(event), wanted)
+            held |= field.held(field.get(event))
         return held
+
+    def _oracle(self, held: int) -> Oracle:
+        return lambda comparison: bool(held & self._bits[comparison.identity])
 
 
 def _evidence(comparison: Comparison, event: Event) -> Evidence:

@@ -27,6 +27,7 @@ from sigma.types import (
 )
 
 from shield.scorer.sigma.fields import Value
+from shield.scorer.sigma.literal import required_literal
 
 Test = Callable[[Any], bool]
 
@@ -50,9 +51,9 @@ class Unsupported(ValueError):
 class Predicate(NamedTuple):
     """A compiled comparison with one value.
 
-    `pattern` is how people read it, `identity` tells it from others. `literal` is a lower-case text that a value must
-    contain for the predicate to hold, `""` where none is known; if `sufficient`, containing it is all there is to it.
-    `costly` ones are worth putting off.
+    `pattern` is how people read it, `identity` tells it from others. `literal` is a text that a value, in lower case,
+    must contain for the predicate to hold, `""` where none is known; if `sufficient`, that is all there is to it. With
+    `ascii_only` the literal says nothing about values that aren't ASCII.
     """
 
     identity: str
@@ -60,7 +61,7 @@ class Predicate(NamedTuple):
     test: Test
     literal: str = ""
     sufficient: bool = False
-    costly: bool = False
+    ascii_only: bool = False
 
     def holds(self, value: Value) -> bool:
         """Return whether a field's value, None where it is absent, matches."""
@@ -97,8 +98,8 @@ def compile_value(value: SigmaType) -> Predicate:
             raise Unsupported(f"comparisons of the kind {type(value).__name__.removeprefix('Sigma')}")
 
 
-def _predicate(kind: str, pattern: str, test: Test, literal: str = "", *, costly: bool = False) -> Predicate:
-    return Predicate(f"{kind} {pattern}", pattern, test, literal.lower(), costly=costly)
+def _predicate(kind: str, pattern: str, test: Test, literal: str = "") -> Predicate:
+    return Predicate(f"{kind} {pattern}", pattern, test, literal.lower())
 
 
 def _number_or_truth(value: SigmaBool | SigmaNumber | SigmaCompareExpression) -> Predicate:
@@ -157,12 +158,12 @@ def _regular_expression(value: SigmaRegularExpression) -> Predicate:
         expression = re.compile(shown, flags)
     except re.error as error:
         raise Unsupported(f"the regular expression {shown!r} ({error})") from None
-    return _predicate(
-        f"re{flags}",
-        shown,
-        lambda found: found is not None and expression.search(_shown(found)) is not None,
-        costly=True,
-    )
+
+    def test(found: Value) -> bool:
+        return found is not None and expression.search(_shown(found)) is not None
+
+    # Beyond ASCII, expressions fold case by rules of their own.
+    return _predicate(f"re{flags}", shown, test, required_literal(shown))._replace(ascii_only=True)
 
 
 def _comparison(value: SigmaCompareExpression) -> Predicate:
