@@ -5,7 +5,8 @@ the number of rules that ask for it, and remembers what it found: the comparison
 that follow from a set of comparisons. Most events repeat both, and then cost a few dictionary look-ups.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shield.event import Category, Event, Evidence, Platform, Signal
@@ -13,6 +14,7 @@ from shield.scorer.sigma.condition import Comparison, Oracle, comparisons, holds
 from shield.scorer.sigma.fields import CATEGORIES, Getter, Value, getter, texts
 from shield.scorer.sigma.predicate import Predicate
 from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.scan import Scan
 
 VALUE_MOST = 240
 _REMEMBERED = 8192
@@ -80,10 +82,10 @@ class _Field:
     def __init__(self, get: Getter, asked: Sequence[_Numbered]) -> None:
         self.get = get
         self._asked = asked
-        self._of_ascii = [(bit, one.literal, None if one.sufficient else one.test) for bit, one in asked]
-        self._of_others = [
-            (bit, "" if one.ascii_only else one.literal, None if one.sufficient else one.test) for bit, one in asked
-        ]
+        self._others = [numbered for numbered in asked if not numbered.predicate.literal]
+        self._with_literal = [numbered for numbered in asked if numbered.predicate.literal]
+        self._literals = Scan([re.escape(one.literal) for _, one in self._with_literal])
+        self._expressions = Scan([one.expression for _, one in self._others])
         self._absent = sum(bit for bit, one in asked if one.holds(None))
         self._known: dict[str | tuple[Any, ...], int] = {}
 
@@ -109,16 +111,18 @@ class _Field:
 
     def _of_text(self, found: str) -> int:
         held = self._known.get(found)
-        if held is not None:
-            return held
-        held = 0
-        folded = found.lower()
-        for bit, literal, test in self._of_ascii if found.isascii() else self._of_others:
-            if literal in folded and (test is None or test(found)):
-                held |= bit
-        if len(found) <= _LONGEST_REMEMBERED:
-            _remember(self._known, found, held)
+        if held is None:
+            held = sum(bit for bit, predicate in self._candidates(found) if predicate.test(found))
+            if len(found) <= _LONGEST_REMEMBERED:
+                _remember(self._known, found, held)
         return held
+
+    def _candidates(self, found: str) -> list[_Numbered]:
+        """Return the comparisons that a text may satisfy: all that it does, and seldom others."""
+        proposed = [self._with_literal[index] for index in self._literals.candidates(found.lower())]
+        if not (found.isascii() and found.isprintable()):  # RE2 and Python have their own ideas of all other texts
+            return proposed + self._others
+        return proposed + [self._others[index] for index in self._expressions.candidates(found)]
 
 
 class _Group:
@@ -168,14 +172,14 @@ class _Group:
 def _evidence(comparison: Comparison, event: Event) -> Evidence:
     found = (getter(comparison.field) if comparison.field else texts)(event)
     predicate = comparison.predicate
-    return Evidence(comparison.field, _around(predicate.matched(found), predicate.literal), predicate.pattern)
+    return Evidence(comparison.field, _around(predicate.matched(found), predicate.place), predicate.pattern)
 
 
-def _around(text: str, literal: str) -> str:
-    """Return `text`, or where it is long the part of it around `literal`."""
+def _around(text: str, place: Callable[[str], int]) -> str:
+    """Return `text`, or where it is long the part of it around the match."""
     if len(text) <= VALUE_MOST:
         return text
-    begin = max(0, text.lower().find(literal) - VALUE_MOST // 3)
+    begin = max(0, place(text) - VALUE_MOST // 3)
     end = begin + VALUE_MOST
     return ("…" if begin else "") + text[begin:end] + ("…" if end < len(text) else "")
 

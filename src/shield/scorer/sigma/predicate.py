@@ -27,7 +27,6 @@ from sigma.types import (
 )
 
 from shield.scorer.sigma.fields import Value
-from shield.scorer.sigma.literal import required_literal
 
 Test = Callable[[Any], bool]
 
@@ -37,31 +36,36 @@ _COMPARISONS: dict[CompareOperators, Callable[[float, float], bool]] = {
     CompareOperators.GT: operator.gt,
     CompareOperators.GTE: operator.ge,
 }
-_FLAGS = {
-    SigmaRegularExpressionFlag.IGNORECASE: re.IGNORECASE,
-    SigmaRegularExpressionFlag.MULTILINE: re.MULTILINE,
-    SigmaRegularExpressionFlag.DOTALL: re.DOTALL,
+_FLAG_LETTERS = {
+    SigmaRegularExpressionFlag.IGNORECASE: "i",
+    SigmaRegularExpressionFlag.MULTILINE: "m",
+    SigmaRegularExpressionFlag.DOTALL: "s",
 }
+_ANY = SpecialChars.WILDCARD_MULTI
 
 
 class Unsupported(ValueError):
     """A rule asks for a comparison that this version can't make."""
 
 
+def _at_the_beginning(text: str) -> int:
+    return 0
+
+
 class Predicate(NamedTuple):
     """A compiled comparison with one value.
 
-    `pattern` is how people read it, `identity` tells it from others. `literal` is a text that a value, in lower case,
-    must contain for the predicate to hold, `""` where none is known; if `sufficient`, that is all there is to it. With
-    `ascii_only` the literal says nothing about values that aren't ASCII.
+    `pattern` is how people read it, `identity` tells it from others. A text for which it holds contains `literal` once
+    it is in lower case, and matches `expression`; `""` where that is not known. `place` says where in such a text the
+    match begins.
     """
 
     identity: str
     pattern: str
     test: Test
     literal: str = ""
-    sufficient: bool = False
-    ascii_only: bool = False
+    expression: str = ""
+    place: Callable[[str], int] = _at_the_beginning
 
     def holds(self, value: Value) -> bool:
         """Return whether a field's value, None where it is absent, matches."""
@@ -98,8 +102,8 @@ def compile_value(value: SigmaType) -> Predicate:
             raise Unsupported(f"comparisons of the kind {type(value).__name__.removeprefix('Sigma')}")
 
 
-def _predicate(kind: str, pattern: str, test: Test, literal: str = "") -> Predicate:
-    return Predicate(f"{kind} {pattern}", pattern, test, literal.lower())
+def _predicate(kind: str, pattern: str, test: Test) -> Predicate:
+    return Predicate(f"{kind} {pattern}", pattern, test)
 
 
 def _number_or_truth(value: SigmaBool | SigmaNumber | SigmaCompareExpression) -> Predicate:
@@ -113,57 +117,57 @@ def _number_or_truth(value: SigmaBool | SigmaNumber | SigmaCompareExpression) ->
 
 
 def _text(value: SigmaString, kind: str) -> Predicate:
-    cased = kind == "cased"
     shown = str(value)
-    fold = _shown if cased else _lower
-    parts: list[Any] = list(value.s) if cased else [part.lower() if isinstance(part, str) else part for part in value.s]
-    match parts:
-        case []:
-            return _predicate(kind, "", lambda found: found is None or found == "")
-        case [str(text)]:
-            return _predicate(kind, shown, lambda found: found is not None and fold(found) == text, text)
-        case [SpecialChars.WILDCARD_MULTI]:
-            return _predicate(kind, shown, lambda found: found is not None)
-        case [SpecialChars.WILDCARD_MULTI, str(text), SpecialChars.WILDCARD_MULTI]:
-            within = _predicate(kind, shown, lambda found: found is not None and text in fold(found), text)
-            return within._replace(sufficient=not cased)
-        case [str(text), SpecialChars.WILDCARD_MULTI]:
-            return _predicate(kind, shown, lambda found: found is not None and fold(found).startswith(text), text)
-        case [SpecialChars.WILDCARD_MULTI, str(text)]:
-            return _predicate(kind, shown, lambda found: found is not None and fold(found).endswith(text), text)
-        case _:
-            return _wildcards(kind, shown, parts)
-
-
-def _wildcards(kind: str, shown: str, parts: list[Any]) -> Predicate:
+    fold = _shown if kind == "cased" else _lower
+    parts = [part if kind == "cased" or not isinstance(part, str) else part.lower() for part in value.s]
     if not all(isinstance(part, str | SpecialChars) for part in parts):
         raise Unsupported("placeholders without a value (expand)")
-    wild = {SpecialChars.WILDCARD_MULTI: ".*", SpecialChars.WILDCARD_SINGLE: "."}
-    expression = re.compile(
-        "".join(re.escape(part) if isinstance(part, str) else wild[part] for part in parts), re.DOTALL
-    )
-    longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
-    fold = _shown if kind == "cased" else _lower
-    return _predicate(
-        kind, shown, lambda found: found is not None and expression.fullmatch(fold(found)) is not None, longest
-    )
+    literal = max((part for part in parts if isinstance(part, str)), key=len, default="")
+
+    def place(text: str) -> int:
+        return max(0, fold(text).find(literal))
+
+    return Predicate(f"{kind} {shown}", shown, _text_test(parts, fold), literal=literal.lower(), place=place)
+
+
+def _text_test(parts: list[Any], fold: Callable[[Value], str]) -> Test:
+    match parts:
+        case []:
+            return lambda found: found is None or found == ""
+        case [str(text)]:
+            return lambda found: found is not None and fold(found) == text
+        case [SpecialChars.WILDCARD_MULTI]:
+            return lambda found: found is not None
+        case [SpecialChars.WILDCARD_MULTI, str(text), SpecialChars.WILDCARD_MULTI]:
+            return lambda found: found is not None and text in fold(found)
+        case [str(text), SpecialChars.WILDCARD_MULTI]:
+            return lambda found: found is not None and fold(found).startswith(text)
+        case [SpecialChars.WILDCARD_MULTI, str(text)]:
+            return lambda found: found is not None and fold(found).endswith(text)
+        case _:
+            wild = {_ANY: ".*", SpecialChars.WILDCARD_SINGLE: "."}
+            escaped = (re.escape(part) if isinstance(part, str) else wild[part] for part in parts)
+            expression = re.compile("".join(escaped), re.DOTALL)
+            return lambda found: found is not None and expression.fullmatch(fold(found)) is not None
 
 
 def _regular_expression(value: SigmaRegularExpression) -> Predicate:
-    flags = 0
-    for flag in value.flags:
-        flags |= _FLAGS[flag]
     shown = str(value.regexp)
+    letters = "".join(sorted(_FLAG_LETTERS[flag] for flag in value.flags))
+    flagged = f"(?{letters}){shown}" if letters else shown
     try:
-        expression = re.compile(shown, flags)
+        compiled = re.compile(flagged)
     except re.error as error:
         raise Unsupported(f"the regular expression {shown!r} ({error})") from None
 
     def test(found: Value) -> bool:
-        return found is not None and expression.search(_shown(found)) is not None
+        return found is not None and compiled.search(_shown(found)) is not None
 
-    # Beyond ASCII, expressions fold case by rules of their own.
-    return _predicate(f"re{flags}", shown, test, required_literal(shown))._replace(ascii_only=True)
+    def place(text: str) -> int:
+        match = compiled.search(text)
+        return match.start() if match else 0
+
+    return Predicate(f"re {flagged}", shown, test, expression=flagged, place=place)
 
 
 def _comparison(value: SigmaCompareExpression) -> Predicate:
