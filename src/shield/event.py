@@ -284,7 +284,10 @@ def json_schema() -> dict[str, Any]:
 
 def uuid7(unix_ms: int, random_bits: int) -> str:
     """Return a version 7 UUID (RFC 9562, section 5.7) of a time and 74 random bits; the caller owns the randomness."""
-    high = (unix_ms & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | random_bits >> 62 & 0xFFF
-    low = 0x8000_0000_0000_0000 | random_bits & 0x3FFF_FFFF_FFFF_FFFF
-    digits = f"{high:016x}{low:016x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031  half the time of an f-string, and every event has one
+        unix_ms >> 16 & 0xFFFF_FFFF,
+        unix_ms & 0xFFFF,
+        random_bits >> 62 & 0xFFF,
+        0x8000 | random_bits >> 48 & 0x3FFF,
+        random_bits & 0xFFFF_FFFF_FFFF,
+    )

@@ -18,9 +18,12 @@ _SURROGATE = re.compile("[\udc80-\udcff]")
 _ESCAPE = {0xDC00 + byte: _BASE + byte for byte in range(0x80, 0x100)}
 _UNESCAPE = {_BASE + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
 
+# Controls, separators of lines, escaped bytes, and all that a terminal shows as nothing or turns the text by: Unicode's
+# Default_Ignorable_Code_Point.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-    "|[\ud800-\udfff]|[\uef80-\uefff]"
+    "[\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff\uef80-\uefff\ufff9-\ufffb]"
+    "|[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+    "|[\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 

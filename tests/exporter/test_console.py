@@ -4,9 +4,8 @@ import io
 import os
 import pty
 import re
-import sys
 import unicodedata
-from typing import get_args
+from typing import TextIO, cast, get_args
 
 import pytest
 from hypothesis import given
@@ -38,7 +37,7 @@ from shield.exporter.wording import PLAIN, UNICODE, fit, harmless_json
 SECOND = 1_000_000_000
 NOW = 1_795_529_002 * SECOND
 ADVICE = {"r1": "Find the request in the access log at this second.", "r2": "Look at the file."}
-HOSTILE = "\x1b[2J\x1b]0;pwned\x07 [red]x[/red] \u202egpj.exe\nALERT 0 forged\r\x9b31m\uefe9" + "A" * 100_000 + "漢字 end"
+HOSTILE = "\x1b[2J\x1b]0;pwned\x07 [red]x[/red] \u202egpj.exe\nALERT 0 forged\r\x9b31m\uefe9" + 100_000 * "A" + "漢字"
 
 SHELL = Ancestor(4241, name="sh", exe="/usr/bin/dash", cmdline="sh -c '/tmp/true --flag'", user="www-data")
 ALERT = Event(
@@ -210,7 +209,9 @@ def test_what_is_allowed_is_shown_only_when_everything_is() -> None:
 
 
 def test_loss_tamper_and_heartbeat_are_always_shown_on_a_line_each() -> None:
-    own = Health("0.1.0", 7260, 4.2, 52 << 20, "ebpf", 38, {"process_start": 9}, 3, (Ledger("ebpf", 5, 3, {}, {}, {"x": 2}),))
+    own = Health(
+        "0.1.0", 7260, 4.2, 52 << 20, "ebpf", 38, {"process_start": 9}, 3, (Ledger("ebpf", 5, 3, {}, {}, {"x": 2}),)
+    )
     lines = shown(
         replace(ALLOW, category="loss", data=Data(loss=Loss("ebpf", {"ring_full": 1200}, "raise ring_bytes"))),
         replace(ALLOW, category="tamper", data=Data(tamper=Tamper("events file replaced", "/var/log/x"))),
@@ -248,7 +249,10 @@ def test_repeats_are_told_at_the_end_too() -> None:
 
 def test_a_higher_score_is_never_folded_away() -> None:
     lines = shown(replace(ALERT, action="WATCH", score=45), ALERT, ALERT).lines
-    assert [line.split()[:2] for line in lines if re.match(r" (ALERT|WATCH) ", line)] == [["WATCH", "45"], ["ALERT", "70"]]
+    assert [line.split()[:2] for line in lines if re.match(r" (ALERT|WATCH) ", line)] == [
+        ["WATCH", "45"],
+        ["ALERT", "70"],
+    ]
 
 
 def test_a_clock_set_back_does_not_hide_an_alert_for_long() -> None:
@@ -339,7 +343,7 @@ def test_everything_queued_is_written_before_the_end() -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
         writer = NonBlockingWriter(stream)
-        ConsoleView(Console(file=writer)).show(ALERT)
+        ConsoleView(Console(file=cast("TextIO", writer))).show(ALERT)
         writer.finish()
         assert not writer.isatty()
         assert writer.not_shown == 0
@@ -348,7 +352,6 @@ def test_everything_queued_is_written_before_the_end() -> None:
 
 
 def test_a_writer_that_is_stuck_does_not_hang_the_end_of_the_program() -> None:
-    assert sys.is_finalizing() is False
     terminal, line = pty.openpty()
     with os.fdopen(line, "w") as stream:
         writer = NonBlockingWriter(stream, limit=1000)

@@ -113,9 +113,7 @@ def test_no_bytes_can_stop_the_reader(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_the_bytes_of_a_line_come_with_the_event(path: Path) -> None:
-    raw = b'{ "ts":1,"host":"h","category":"loss","action":"ALLOW","score":0,"rationale":"","data":{},' + (
-        b'"policy_version":"","dedupe_key":"","correlation_id":"","from_the_future":true}'
-    )
+    raw = encode(event(1)).replace(b":", b" : ", 1)[:-1] + b',"from_the_future":true}'
     path.write_bytes(raw + b"\n")
     assert [entry.raw for entry in entries(path)] == [raw]
 

@@ -20,6 +20,7 @@ from shield.exporter.rotation import rotated
 SECOND = 1_000_000_000
 NOW = 1_795_529_002 * SECOND
 DAY = 86_400 * SECOND
+LINES = st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b""))
 
 
 def everything(path: Path) -> bytes:
@@ -188,7 +189,9 @@ def test_old_files_expire(path: Path) -> None:
 
 
 @given(
-    batches=st.lists(st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")), max_size=5), max_size=20),
+    batches=st.lists(
+        st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"")), max_size=5), max_size=20
+    ),
     steps=st.lists(st.integers(-2 * DAY, 2 * DAY), min_size=20, max_size=20),
     limit=st.integers(1, 60),
 )

@@ -15,6 +15,7 @@ from shield import __version__
 from shield.agent.health import Usage, notice
 from shield.agent.identity import Identity
 from shield.agent.losses import Losses
+from shield.agent.pace import Pace
 from shield.agent.pipeline import Pipeline, Tally
 from shield.collector.select import Selection
 from shield.event import Event, Health, Ledger, Loss, encode, uuid7
@@ -25,6 +26,11 @@ from shield.record import Record
 _IDLE_S = 0.25
 _CARE_S = 1.0
 _SNAPSHOT = "procfs_snapshot"
+_OUTPUT_REMEDIES = {
+    "disk_full": "Free disk space, or keep fewer files (output.keep_files).",
+    "io_error": "Look at the disk: the kernel's log names the error.",
+    "unwritable": "Make the events file's folder writable again.",
+}
 
 
 class View(Protocol):
@@ -79,7 +85,7 @@ class Watch:
         self._usage = Usage()
         self._kept = 0
         self._snapshot_seen = self._snapshot_folded = 0
-        self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, {"disk_full": "Free disk space."}, 0)
+        self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, _OUTPUT_REMEDIES, 0)
 
     def remember(self, records: Iterable[Record]) -> None:
         """Take in the processes that are running already."""
@@ -91,7 +97,7 @@ class Watch:
         """Watch until `stopping` or for `duration_s`, then drain what was captured, and return the summary."""
         end = time.monotonic() + duration_s if duration_s is not None else float("inf")
         next_care, next_heartbeat = 0.0, 0.0
-        wait = self._waiter()
+        wait, pace = self._waiter(), Pace()
         while not stopping() and (now := time.monotonic()) < end:
             if now >= next_care:
                 next_care = now + _CARE_S
@@ -100,7 +106,12 @@ class Watch:
                 next_heartbeat = now + self._parts.heartbeat_s
                 self._emit([self._heartbeat()])
             wait(max(0.0, min(_IDLE_S, end - now)))
-            self._take(self._source.read())
+            gather_s = pace.gather_s()
+            if gather_s:
+                time.sleep(gather_s)
+            records = self._source.read()
+            self._take(records)
+            pace.note(len(records), now)
         return self._finish()
 
     def _waiter(self) -> Callable[[float], object]:

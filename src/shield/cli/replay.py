@@ -13,7 +13,7 @@ from rich.progress import Progress
 from shield.agent.identity import identify
 from shield.agent.pipeline import Pipeline
 from shield.agent.replay import RecordedLosses, Replay
-from shield.cli.errors import fail, quiet_end
+from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
 from shield.cli.summary import of_ledger, of_tally, tell
 from shield.collector.replay.jsonl import Damaged
@@ -48,7 +48,11 @@ def replay(
     pipeline = Pipeline(Scorer(book.rules, in_force.policy), in_force, identify().agent_id, losses.gaps)
     damages = _Damages()
     run = Replay(RecordedNormalizer(Lineage("replay")), pipeline, damages)
-    view = ConsoleView(Console(), {rule.id: rule.next for rule in book.rules if rule.next}) if output is None else None
+    view = (
+        ConsoleView(OutputConsole(), {rule.id: rule.next for rule in book.rules if rule.next})
+        if output is None
+        else None
+    )
     with quiet_end(), _sink(output, files) as sink, Progress(console=Console(stderr=True), transient=True) as progress:
         for name, file in zip(files, opened, strict=True):
             source = _watched(progress, file, name)

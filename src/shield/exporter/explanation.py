@@ -10,6 +10,7 @@ from shield.exporter.cards import CATEGORY_STYLES, VERDICT_STYLES
 from shield.exporter.wording import Glyphs, fit, glyphs_of, reasons
 
 _VALUE_LIMIT = 4000
+_HOST_WIDTH = 40
 _LABEL = 11
 _ENTRY = 7
 _DEEPEST = 24
@@ -45,7 +46,7 @@ def _verdict(writer: "_Writer", event: Event) -> None:
     style = CATEGORY_STYLES.get(event.category) or VERDICT_STYLES[event.action]
     writer.heading(f" {event.action} {event.score} ", style)
     writer.text.append(f"  {wording.when(event.ts_ns)}  ")
-    writer.text.append(writer.shown(event.host), "bold")
+    writer.text.append(fit(event.host, _HOST_WIDTH, writer.glyphs), "bold")
     writer.value("severity", event.severity)
     writer.value("category", event.category)
 
@@ -149,11 +150,7 @@ class _Writer:
     def __init__(self, width: int, glyphs: Glyphs) -> None:
         self.text = Text(end="\n")
         self._width = width
-        self._glyphs = glyphs
-
-    def shown(self, value: str) -> str:
-        """Return `value` safe to show, at most 4,000 cells long."""
-        return fit(value, _VALUE_LIMIT, self._glyphs)
+        self.glyphs = glyphs
 
     def heading(self, value: str, style: str) -> None:
         """Begin with `value`."""
@@ -165,7 +162,8 @@ class _Writer:
 
     def entry(self, mark: str, value: str) -> None:
         """Add one of several things, which the values after it belong to."""
-        self.text.append(f"\n  {mark} {self.shown(value)}", "bold")
+        self.text.append(f"\n  {mark} ", "bold")
+        self._wrapped(value, _ENTRY, "bold")
 
     def within_entry(self, label: str, value: str, style: str = "") -> None:
         """Add a labelled value that belongs to the last entry."""
@@ -175,15 +173,16 @@ class _Writer:
         """Add a labelled value, `indent` cells from the left; nothing where it is empty."""
         if value:
             self.text.append(f"\n{' ' * indent}{label:<{_LABEL}}", "dim")
-            self._wrapped(self.shown(value), _LABEL + indent, style)
+            self._wrapped(value, _LABEL + indent, style)
 
     def branch(self, depth: int, pid: int, value: str, style: str = "") -> None:
         """Add a process of the tree, further right the deeper it is."""
         indent = 2 + min(2 * depth, _DEEPEST)
         number = f"{pid:<7} "
         self.text.append("\n" + " " * indent + number, "dim")
-        self._wrapped(self.shown(value), indent + len(number), style)
+        self._wrapped(value, indent + len(number), style)
 
     def _wrapped(self, value: str, indent: int, style: str) -> None:
-        lines = chop_cells(value, max(20, self._width - indent)) if self._width else [value]
+        shown = fit(value, _VALUE_LIMIT, self.glyphs)
+        lines = chop_cells(shown, max(20, self._width - indent)) if self._width else [shown]
         self.text.append(("\n" + " " * indent).join(lines), style)

@@ -14,6 +14,7 @@ from rich.console import Console
 from shield.event import Ancestor, Event, Health, Loss, Process, Signal, User
 from shield.text import printable
 
+_PART_WIDTH = 32
 CONTAINER_DIGITS = 12
 """As many as container tools show of an id."""
 
@@ -157,9 +158,10 @@ def duration(seconds: float) -> str:
 
 def joined(parts: Sequence[str], separator: str, width: int, glyphs: Glyphs) -> str:
     """Return `parts` joined to at most `width` cells: the middle ones are left out and counted where they don't fit."""
+    parts = [fit(part, _PART_WIDTH, glyphs) for part in parts]
     shown = separator.join(parts)
     keep = len(parts)
-    while _cells(printable(shown)) > width and keep > 2:
+    while _cells(shown) > width and keep > 2:
         keep -= 1
         head, tail = (keep + 1) // 2, keep // 2
         hidden = f"{glyphs.ellipsis}{len(parts) - keep} more{glyphs.ellipsis}"

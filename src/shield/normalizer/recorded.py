@@ -1,7 +1,7 @@
 """Recorded events become events again: as they were, without their old verdict, and joined where they lack it.
 
-An event that names neither parent nor ancestors nor story gets them from the recorded events before it, through the same
-lineage as a live one.
+An event that names neither parent nor ancestors nor story gets them from the recorded events before it, through the
+same lineage as a live one.
 """
 
 import re

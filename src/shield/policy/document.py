@@ -51,14 +51,16 @@ class Document:
         try:
             return msgspec.convert({} if plain is None else plain, kind, strict=True)
         except msgspec.ValidationError as error:
-            raise self._refusal(str(error), kind, at) from None
+            raise self._refusal(str(error), kind, plain, at) from None
 
-    def _refusal(self, message: str, kind: Any, at: Sequence[str | int]) -> DocumentError:
+    def _refusal(self, message: str, kind: Any, plain: Any, at: Sequence[str | int]) -> DocumentError:
         match = _PLACE.fullmatch(message)
         problem, path = (match["problem"], match["path"] or "") if match else (message, "")
-        steps: list[str | int] = [key or int(index) for key, index in _STEP.findall(path)]
+        steps: list[str | int] = [key or int(index) for key, index in _STEP.findall(path.removesuffix("[...]"))]
         unknown = _UNKNOWN_KEY.fullmatch(problem)
         inner = _kind_at(kind, steps)
+        if path.endswith("[...]"):
+            return self.error([*at, *steps, *_entry_at_fault(plain, steps, inner)], problem, "correct the value")
         if unknown:
             known = ", ".join(field.encode_name for field in msgspec.structs.fields(inner))
             return self.error([*at, *steps, unknown[1]], "there is no such key", f"the keys here are: {known}")
@@ -112,13 +114,18 @@ def _documents(loader: yaml.SafeLoader, name: str) -> Iterator[Document]:
         raise _not_yaml(error, name) from None
     except RecursionError:
         raise DocumentError(name, 0, "", "this is nested too deeply", "flatten it") from None
+    except DocumentError:
+        raise
     except (ValueError, OverflowError) as error:
-        if isinstance(error, DocumentError):
-            raise
         raise DocumentError(name, _line(node), "", str(error), "correct the value") from None
+    except (AttributeError, LookupError, TypeError):  # what PyYAML makes of `!!bool x`, `!!int _` and the like
+        problem = "a value does not fit the tag (!!) before it"
+        raise DocumentError(name, _line(node), "", problem, "leave the tag out") from None
 
 
 def _not_yaml(error: yaml.YAMLError, name: str) -> DocumentError:
+    if "nesting" in str(error):
+        return DocumentError(name, 0, "", "this is nested too deeply", "flatten it")
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
     return DocumentError(name, mark.line + 1 if mark else 0, "", f"not valid YAML: {problem}", "mend the line")
@@ -131,6 +138,19 @@ def _kind_at(kind: Any, steps: Sequence[str | int]) -> Any:
             return None
         kind = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}.get(str(step))
     return kind
+
+
+def _entry_at_fault(plain: Any, steps: Sequence[str | int], kind: Any) -> list[str]:
+    """Return the key of the value that a mapping of type `kind` refuses; msgspec names the mapping alone."""
+    for step in steps:
+        plain = plain[step]
+    _, value_kind = get_args(kind)
+    for key, value in plain.items():
+        try:
+            msgspec.convert(value, value_kind, strict=True)
+        except msgspec.ValidationError:
+            return [key]
+    return []
 
 
 def _child(node: Node | None, step: str | int) -> tuple[Node | None, Node | None]:

@@ -42,7 +42,11 @@ _PARENT_ENDED = "the parent ended before /proc was read"
 
 
 class AuditSource:
-    """Every successful exec on the host. `buffer_bytes` sizes the socket, `args_limit` bytes of argv are kept."""
+    """Every successful exec on the host.
+
+    `buffer_bytes` sizes the socket, `backlog` the kernel's queue before it in records (about seven an exec);
+    `args_limit` bytes of argv are kept.
+    """
 
     name = "audit"
     interval: float | None = None
@@ -60,8 +64,9 @@ class AuditSource:
         "unreadable": "Report it: the kernel wrote an audit record in an unknown form.",
     }
 
-    def __init__(self, buffer_bytes: int = 1 << 25, args_limit: int = ARGS_LIMIT) -> None:
+    def __init__(self, buffer_bytes: int = 1 << 25, backlog: int = 1 << 14, args_limit: int = ARGS_LIMIT) -> None:
         self._buffer_bytes = buffer_bytes
+        self._backlog = backlog
         self._clock = BootClock()
         self._names = UserNames()
         self._procfs = ProcfsReader(self._clock, self._names)
@@ -83,7 +88,7 @@ class AuditSource:
         try:
             self._control = AuditControl()
             self._events = open_socket(NETLINK_AUDIT, buffer_bytes=self._buffer_bytes)
-            self._setup = AuditSetup(self._control, self._events, self._start_ticks)
+            self._setup = AuditSetup(self._control, self._events, self._start_ticks, self._backlog)
             self._lost = self._control.status().lost
             self._setup.begin(self._abis)
         except SourceUnavailable:

@@ -70,7 +70,7 @@ class Arguments:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._argc = 0
+        self._argc: int | None = None
         self._kept: dict[int, list[bytes]] = {}
         self._kept_bytes = 0
         self._length = 0
@@ -97,12 +97,12 @@ class Arguments:
     @property
     def complete(self) -> bool:
         """Whether every argument arrived, each piece in its place."""
-        return self._in_order and self._number == self._argc - 1 and self._whole()
+        return self._argc is not None and self._in_order and self._number == self._argc - 1 and self._whole()
 
     @property
     def length(self) -> int:
         """The length of what arrived, in bytes, with a NUL behind each argument."""
-        return self._length + self._argc
+        return self._length + (self._argc or 0)
 
     def values(self) -> tuple[bytes, ...]:
         """Return the arguments, cut off behind `limit` bytes."""
@@ -122,8 +122,9 @@ class Arguments:
         # The announced length counts characters of the encoding, without quotes (audit_log_execve_info).
         self._arrived += len(raw) if encoded[:1] == b'"' else len(encoded)
         if self._kept_bytes < self._limit:
+            separator = piece == 0 and bool(self._kept)
             self._kept.setdefault(self._number, []).append(raw)
-            self._kept_bytes += len(raw) + (piece == 0)
+            self._kept_bytes += len(raw) + separator
 
     def _whole(self) -> bool:
         return self._number < 0 or (self._pieces > 0 and self._arrived >= self._announced)

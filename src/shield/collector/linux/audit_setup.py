@@ -26,7 +26,6 @@ _KEY_SEPARATOR = b"\x01"
 _NOTE = re.compile(rb"(\w+)=(\d+)")
 _READLOG = 1
 _OFF, _ON, _LOCKED = 0, 1, 2
-_BACKLOG = 16_384
 _TUNED = ("enabled", "backlog_limit", "backlog_wait_time")
 
 StartTicks = Callable[[int], int | None]
@@ -34,12 +33,16 @@ StartTicks = Callable[[int], int | None]
 
 
 class AuditSetup:
-    """Everything set up for one events socket. Every method raises OSError where the kernel refuses."""
+    """Everything set up for one events socket. Every method raises OSError where the kernel refuses.
 
-    def __init__(self, control: AuditControl, events: socket.socket, start_ticks: StartTicks) -> None:
+    `backlog` is the number of records the kernel's queue is raised to while Shield holds the role.
+    """
+
+    def __init__(self, control: AuditControl, events: socket.socket, start_ticks: StartTicks, backlog: int) -> None:
         self._control = control
         self._events = events
         self._start_ticks = start_ticks
+        self._backlog = backlog
         self._former: dict[str, int] = {}
         self._added: list[bytes] = []
         self.holds_role = False
@@ -111,8 +114,8 @@ class AuditSetup:
             self._former.setdefault(name, getattr(status, name))
         if status.enabled == _OFF:
             self._control.change(enabled=_ON)
-        if 0 < status.backlog_limit < _BACKLOG:  # 0 is no limit
-            self._control.change(backlog_limit=_BACKLOG)
+        if 0 < status.backlog_limit < self._backlog:  # 0 is no limit
+            self._control.change(backlog_limit=self._backlog)
         self._control.change(backlog_wait_time=0)
 
     def _listen(self, status: Status) -> None:
@@ -152,7 +155,7 @@ class AuditSetup:
         status = self._control.status()
         if status.pid not in (0, os.getpid()):
             return
-        ours = {"enabled": _ON, "backlog_limit": _BACKLOG, "backlog_wait_time": 0}
+        ours = {"enabled": _ON, "backlog_limit": self._backlog, "backlog_wait_time": 0}
         for name in names:
             former = self._former.pop(name, None)
             if former is not None and former != ours[name] == getattr(status, name):

@@ -282,7 +282,7 @@ def _gaps(process: Process) -> tuple[str, ...]:
 
 def _why(code: int | None) -> tuple[str, str]:
     """Return reason and remedy for a refusal of the kernel."""
-    if code in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOMSG):
+    if code in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ECONNREFUSED, errno.ENOMSG):
         return (
             "no process events connector answers here",
             "run Shield in the host's own pid, user and network namespaces, on a kernel with CONFIG_PROC_EVENTS",

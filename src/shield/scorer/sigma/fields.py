@@ -34,6 +34,15 @@ _PATHS = {
 }
 
 
+SHARED_PARTS = frozenset(("parent", "ancestors", "user", "container"))
+"""The parts of an event's data that many events have in common, as the very same object."""
+
+
+def part_of(field: str) -> str:
+    """Return the part of an event's data that `field` is in, `""` for any text of the event."""
+    return "user" if field == "User" else _PATHS.get(field, field).partition(".")[0]
+
+
 def getter(field: str) -> Getter:
     """Return the function that takes the value of `field` out of an event."""
     if field == "User":
@@ -43,12 +52,12 @@ def getter(field: str) -> Getter:
         case "process" | "parent" | "user" | "container", [name]:
             return _attribute(part, name)
         case "process", ["env", variable]:
-            return lambda event: event.data.process.env.get(variable) if event.data.process else None
+            return lambda event: (event.data.process.env.get(variable) or None) if event.data.process else None
         case "process", ["namespaces", name]:
             return lambda event: getattr(event.data.process and event.data.process.namespaces, name, None)
         case "ancestors", [name] if name in Ancestor.__struct_fields__:
             take = attrgetter(name)
-            return lambda event: tuple(map(take, event.data.ancestors))
+            return lambda event: tuple(map(take, event.data.ancestors)) or None
         case _:
             return _absent
 
@@ -68,8 +77,8 @@ def _texts(part: Any) -> Iterator[str]:
 
 def _attribute(part: str, name: str) -> Getter:
     def get(event: Event) -> Value:
-        found = getattr(getattr(event.data, part), name, None)
-        return None if found == "" or found == () else found
+        found: Value = getattr(getattr(event.data, part), name, None)
+        return found if isinstance(found, str | int | float | tuple) and found not in ("", ()) else None
 
     return get
 

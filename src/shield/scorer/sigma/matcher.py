@@ -1,25 +1,18 @@
 """Which rules match an event: the one interface through which the rest of Shield sees Sigma.
 
-Rules are grouped by what kind of event they are about. A group makes each distinct comparison once an event, whatever
-the number of rules that ask for it, and remembers what it found: the comparisons that hold for a value, and the rules
-that follow from a set of comparisons. Most events repeat both, and then cost a few dictionary look-ups.
+Rules are grouped by what kind of event they are about. In a group each distinct comparison is made once an event,
+whatever the number of rules that ask for it, and which rules follow from a set of comparisons is remembered.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from shield.event import Category, Event, Evidence, Platform, Signal
+from shield.scorer.sigma.compare import Comparisons, Memory
 from shield.scorer.sigma.condition import Comparison, Oracle, comparisons, holds, reasons
-from shield.scorer.sigma.fields import CATEGORIES, Getter, Value, getter, texts
-from shield.scorer.sigma.predicate import Predicate
+from shield.scorer.sigma.fields import CATEGORIES, getter, texts
 from shield.scorer.sigma.rule import Rule
-from shield.scorer.sigma.scan import Scan
 
 VALUE_MOST = 240
-_REMEMBERED = 8192
-_LONGEST_REMEMBERED = 1024
-_LONGEST_LIST_REMEMBERED = 40
 
 
 class Matcher:
@@ -69,104 +62,36 @@ def applies(rule: Rule, category: Category, os: Platform) -> bool:
     return rule.product in (None, os)
 
 
-class _Numbered(NamedTuple):
-    """A comparison and its place in the masks of a group."""
-
-    bit: int
-    predicate: Predicate
-
-
-class _Field:
-    """All that is asked of one field."""
-
-    def __init__(self, get: Getter, asked: Sequence[_Numbered]) -> None:
-        self.get = get
-        self._asked = asked
-        self._others = [numbered for numbered in asked if not numbered.predicate.literal]
-        self._with_literal = [numbered for numbered in asked if numbered.predicate.literal]
-        self._literals = Scan([re.escape(one.literal) for _, one in self._with_literal])
-        self._expressions = Scan([one.expression for _, one in self._others])
-        self._absent = sum(bit for bit, one in asked if one.holds(None))
-        self._known: dict[str | tuple[Any, ...], int] = {}
-
-    def held(self, found: Value) -> int:
-        """Return the bits of the comparisons that hold for a value of the field."""
-        if found is None:
-            return self._absent
-        if isinstance(found, str):
-            return self._of_text(found)
-        if isinstance(found, tuple):
-            return self._of_list(found)
-        return sum(bit for bit, predicate in self._asked if predicate.test(found))
-
-    def _of_list(self, found: tuple[Any, ...]) -> int:
-        held = self._known.get(found)
-        if held is None:
-            held = 0
-            for element in found:
-                held |= self.held(element)
-            if len(found) <= _LONGEST_LIST_REMEMBERED:
-                _remember(self._known, found, held)
-        return held
-
-    def _of_text(self, found: str) -> int:
-        held = self._known.get(found)
-        if held is None:
-            held = sum(bit for bit, predicate in self._candidates(found) if predicate.test(found))
-            if len(found) <= _LONGEST_REMEMBERED:
-                _remember(self._known, found, held)
-        return held
-
-    def _candidates(self, found: str) -> list[_Numbered]:
-        """Return the comparisons that a text may satisfy: all that it does, and seldom others."""
-        proposed = [self._with_literal[index] for index in self._literals.candidates(found.lower())]
-        if not (found.isascii() and found.isprintable()):  # RE2 and Python have their own ideas of all other texts
-            return proposed + self._others
-        return proposed + [self._others[index] for index in self._expressions.candidates(found)]
-
-
 class _Group:
     """The rules about one kind of event."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
-        self._bits: dict[tuple[str, str], int] = {}
-        asked: dict[str, list[_Numbered]] = {}
-        for comparison in (one for rule in rules for one in comparisons(rule.condition)):
-            if comparison.identity not in self._bits:
-                bit = self._bits[comparison.identity] = 1 << len(self._bits)
-                asked.setdefault(comparison.field, []).append(_Numbered(bit, comparison.predicate))
-        self._fields = [_Field(getter(name) if name else texts, numbered) for name, numbered in asked.items()]
-        self._decided: dict[int, tuple[Rule, ...]] = {}
+        self._comparisons = Comparisons(one for rule in rules for one in comparisons(rule.condition))
+        self._decided = Memory()
 
     def matching(self, event: Event) -> tuple[Rule, ...]:
         """Return the rules that match, in the order they were loaded."""
-        held = self._held(event)
-        decided = self._decided.get(held)
+        held = self._comparisons.held(event)
+        decided: tuple[Rule, ...] | None = self._decided.get(held)
         if decided is None:
             oracle = self._oracle(held)
             decided = tuple(rule for rule in self.rules if holds(rule.condition, oracle))
-            _remember(self._decided, held, decided)
+            self._decided.remember(held, decided)
         return decided
 
     def evidence(self, rule: Rule, event: Event) -> list[Evidence]:
         """Return why a rule that matches does, one piece a field, the most specific pattern first."""
         best: dict[str, Comparison] = {}
-        for reason in reasons(rule.condition, self._oracle(self._held(event))):
+        for reason in reasons(rule.condition, self._oracle(self._comparisons.held(event))):
             known = best.get(reason.field)
             if known is None or len(reason.predicate.pattern) > len(known.predicate.pattern):
                 best[reason.field] = reason
         ranked = sorted(best.values(), key=lambda one: -len(one.predicate.pattern))
         return [_evidence(one, event) for one in ranked]
 
-    def _held(self, event: Event) -> int:
-        held = 0
-        for field in self._fields:
-            held |= field.held(field.get(event))
-        return held
-
     def _oracle(self, held: int) -> Oracle:
-        return lambda comparison: bool(held & self._bits[comparison.identity])
+        return lambda comparison: self._comparisons.is_held(comparison, held)
 
 
 def _evidence(comparison: Comparison, event: Event) -> Evidence:
@@ -182,9 +107,3 @@ def _around(text: str, place: Callable[[str], int]) -> str:
     begin = max(0, place(text) - VALUE_MOST // 3)
     end = begin + VALUE_MOST
     return ("…" if begin else "") + text[begin:end] + ("…" if end < len(text) else "")
-
-
-def _remember(memory: dict[Any, Any], key: Any, result: Any) -> None:
-    if len(memory) >= _REMEMBERED:
-        memory.clear()
-    memory[key] = result

@@ -56,7 +56,7 @@ class Predicate(NamedTuple):
     """A compiled comparison with one value.
 
     `pattern` is how people read it, `identity` tells it from others. A text for which it holds contains `literal` once
-    it is in lower case, and matches `expression`; `""` where that is not known. `place` says where in such a text the
+    its case is folded, and matches `expression`; `""` where that is not known. `place` says where in such a text the
     match begins.
     """
 
@@ -109,7 +109,7 @@ def _predicate(kind: str, pattern: str, test: Test) -> Predicate:
 def _number_or_truth(value: SigmaBool | SigmaNumber | SigmaCompareExpression) -> Predicate:
     if isinstance(value, SigmaBool):
         wanted = str(value.boolean).lower()
-        return _predicate("truth", wanted, lambda found: _lower(found) == wanted)
+        return _predicate("truth", wanted, lambda found: _folded(found) == wanted)
     if isinstance(value, SigmaNumber):
         number = float(value.number)
         return _predicate("number", str(value.number), lambda found: _number(found) == number)
@@ -118,8 +118,8 @@ def _number_or_truth(value: SigmaBool | SigmaNumber | SigmaCompareExpression) ->
 
 def _text(value: SigmaString, kind: str) -> Predicate:
     shown = str(value)
-    fold = _shown if kind == "cased" else _lower
-    parts = [part if kind == "cased" or not isinstance(part, str) else part.lower() for part in value.s]
+    fold = _shown if kind == "cased" else _folded
+    parts = [part if kind == "cased" or not isinstance(part, str) else part.casefold() for part in value.s]
     if not all(isinstance(part, str | SpecialChars) for part in parts):
         raise Unsupported("placeholders without a value (expand)")
     literal = max((part for part in parts if isinstance(part, str)), key=len, default="")
@@ -127,7 +127,7 @@ def _text(value: SigmaString, kind: str) -> Predicate:
     def place(text: str) -> int:
         return max(0, fold(text).find(literal))
 
-    return Predicate(f"{kind} {shown}", shown, _text_test(parts, fold), literal=literal.lower(), place=place)
+    return Predicate(f"{kind} {parts}", shown, _text_test(parts, fold), literal=literal.casefold(), place=place)
 
 
 def _text_test(parts: list[Any], fold: Callable[[Value], str]) -> Test:
@@ -145,10 +145,22 @@ def _text_test(parts: list[Any], fold: Callable[[Value], str]) -> Test:
         case [SpecialChars.WILDCARD_MULTI, str(text)]:
             return lambda found: found is not None and fold(found).endswith(text)
         case _:
-            wild = {_ANY: ".*", SpecialChars.WILDCARD_SINGLE: "."}
-            escaped = (re.escape(part) if isinstance(part, str) else wild[part] for part in parts)
-            expression = re.compile("".join(escaped), re.DOTALL)
+            expression = re.compile(_with_wildcards(parts), re.DOTALL)
             return lambda found: found is not None and expression.fullmatch(fold(found)) is not None
+
+
+def _with_wildcards(parts: list[Any]) -> str:
+    """Return a regular expression for `parts` in which no `*` is tried twice, so that no text takes long to refuse."""
+    pieces = [""]
+    for part in parts:
+        if part is _ANY:
+            pieces.append("")
+        else:
+            pieces[-1] += re.escape(part) if isinstance(part, str) else "."
+    if len(pieces) == 1:
+        return pieces[0]
+    first, *between, last = pieces
+    return first + "".join(f"(?>.*?{piece})" for piece in between) + ".*" + last
 
 
 def _regular_expression(value: SigmaRegularExpression) -> Predicate:
@@ -205,5 +217,5 @@ def _shown(found: Value) -> str:
     return str(found).lower() if isinstance(found, bool) else "" if found is None else str(found)
 
 
-def _lower(found: Value) -> str:
-    return _shown(found).lower()
+def _folded(found: Value) -> str:
+    return _shown(found).casefold()

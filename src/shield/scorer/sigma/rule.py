@@ -27,7 +27,7 @@ from sigma.exceptions import (
     SigmaTitleError,
 )
 from sigma.rule import SigmaRule  # pyright: ignore[reportMissingTypeStubs]: they are inline
-from sigma.types import SigmaExpansion, SigmaNumber, SigmaString, SigmaType
+from sigma.types import SigmaExpansion, SigmaNumber, SigmaString, SigmaType, SpecialChars
 
 from shield.event import Severity
 from shield.policy.document import Document, documents
@@ -35,6 +35,7 @@ from shield.policy.schema import Points
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
 from shield.scorer.sigma.predicate import Unsupported, compile_value
 
+_ANY = SpecialChars.WILDCARD_MULTI
 _PLACES: dict[type[SigmaError], tuple[str, ...]] = {
     SigmaConditionError: ("detection", "condition"),
     SigmaDateError: ("date",),
@@ -154,8 +155,9 @@ def _keyword(value: SigmaType) -> Clause:
     """Return the search for a bare value anywhere in an event: a text is looked for within longer ones."""
     if isinstance(value, SigmaNumber):
         value = SigmaString(str(value))
-    if isinstance(value, SigmaString) and not value.contains_special():
-        value = SigmaString("*") + value + SigmaString("*")
+    if isinstance(value, SigmaString):
+        value = value if value.startswith(_ANY) else _ANY + value
+        value = value if value.endswith(_ANY) else value + _ANY
     return _comparison("", value)
 
 

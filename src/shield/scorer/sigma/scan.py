@@ -1,5 +1,6 @@
 """One pass over a text for many expressions at once, whose cost hardly grows with their number (RE2's Set)."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -7,6 +8,9 @@ import re2  # pyright: ignore[reportMissingTypeStubs]: it has none
 
 _MEMORY_BYTES = 16 << 20
 """The most that RE2 may use for the states of one set; it starts anew when that is full."""
+
+_READ_DIFFERENTLY = re.compile(r"[^\x00-\x7f]|\{,|\[:")
+"""Letters beyond ASCII (case folds by other rules), `{,n}` (a text to RE2) and `[:alpha:]` (a class to RE2 alone)."""
 
 _re2 = cast("Any", re2)
 
@@ -23,7 +27,7 @@ class Scan:
     """Proposes which of `expressions`, in Python's syntax, a text may match.
 
     A proposal is to be tested again: it may be wrong, but none is missing for a text of printable ASCII, where RE2 and
-    Python agree. An expression that RE2 refuses is always proposed.
+    Python agree. An expression that RE2 refuses, or might read in another way, is always proposed.
     """
 
     def __init__(self, expressions: Sequence[str]) -> None:
@@ -31,14 +35,21 @@ class Scan:
         self._scanned: list[int] = []
         self._set = _new_set()
         for index, expression in enumerate(expressions):
-            try:
-                self._set.Add(expression)
-            except _re2.error:
-                self._always.append(index)
-            else:
+            if self._added(expression):
                 self._scanned.append(index)
+            else:
+                self._always.append(index)
         if self._scanned:
             self._set.Compile()
+
+    def _added(self, expression: str) -> bool:
+        if _READ_DIFFERENTLY.search(expression):
+            return False
+        try:
+            self._set.Add(expression)
+        except _re2.error:
+            return False
+        return True
 
     def candidates(self, text: str) -> list[int]:
         """Return the indices of the expressions that `text` may match."""

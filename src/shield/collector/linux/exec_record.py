@@ -1,0 +1,136 @@
+"""From the BPF program's records, bytes laid out as bpf/process.bpf.c says, to process records.
+
+Nothing here is guessed: what a record holds the kernel knew at that moment, so a process that lives for a microsecond
+is described as fully as one that lives for a year.
+"""
+
+import struct
+from functools import lru_cache
+
+from shield.collector.linux.accounts import UserNames
+from shield.collector.linux.clock import BootClock, start_ticks
+from shield.collector.linux.container import container_of
+from shield.collector.linux.environment import notable
+from shield.event import Namespaces, Process, User
+from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
+from shield.text import decode
+
+_FORK, _EXIT = 1, 3
+_ARGS_UNREADABLE, _PATH_CUT, _EXECED = 1, 2, 4
+_UNSET = 0xFFFF_FFFF
+
+# kind, flags; time, start, start of the parent in ns since boot; pid, ppid, wait status
+_HEADER = struct.Struct("=II QQQ III 4x")
+# cgroup id, capabilities, inode, length of argv; uid, gid, euid, egid, auid, audit session; session, pid in its
+# namespace; namespaces; device, mode, links, owner, argc; comm; lengths of the strings behind
+_EXEC = struct.Struct("=QQQQ 6I 2I 7I 5I 16s 7I 4x")
+_STRINGS_AT = _HEADER.size + _EXEC.size
+
+
+class RecordDecoder:
+    """Decodes records; the clock and the user names are refreshed now and then by `refresh`."""
+
+    def __init__(self, clock: BootClock, names: UserNames) -> None:
+        self._clock = clock
+        self._names = names
+        self._users: dict[tuple[int, ...], User] = {}
+
+    def refresh(self) -> None:
+        """Follow changes of the wall clock and of the password file."""
+        self._clock.refresh()
+        if self._names.refresh():
+            self._users.clear()
+
+    def record(self, raw: bytes) -> Record:
+        """Return the record in `raw`."""
+        kind, flags, time_ns, start_ns, parent_start_ns, pid, ppid, status = _HEADER.unpack_from(raw)
+        ts_ns = self._clock.unix_ns(time_ns)
+        ticks, parent_ticks = start_ticks(start_ns), start_ticks(parent_start_ns)
+        if kind == _FORK:
+            return ProcessFork(ts_ns, pid, ppid, ticks, parent_ticks)
+        if kind == _EXIT:
+            return ProcessExit(ts_ns, pid, ppid, ticks, status, time_ns - start_ns, bool(flags & _EXECED))
+        fields = _EXEC.unpack_from(raw, _HEADER.size)
+        cgroup_id, capabilities, inode, args_length = fields[:4]
+        device, mode, links, owner, argc, comm = fields[19:25]
+        invoked, exe, cwd, tty, cgroup, argv, environment = _strings(raw, fields[25:])
+        args = decode(argv.removesuffix(b"\0"))
+        memfd = exe.startswith(b"memfd:")
+        process = Process(
+            pid=pid,
+            ppid=ppid,
+            entity_id=f"{pid}-{ticks}",
+            name=_string(comm),
+            exe=_path(exe),
+            invoked=_string(invoked),
+            args=tuple(args.split("\0")) if argc else (),
+            cmdline=args.replace("\0", " "),
+            args_length=args_length,
+            truncated=args_length > len(argv),
+            cwd=_path(cwd) or "/",
+            start_ns=self._clock.unix_ns(start_ns),
+            session=fields[10],
+            tty=_string(tty),
+            ns_pid=fields[11],
+            exe_memfd=memfd,
+            exe_deleted=links == 0 and not memfd,
+            exe_mode=mode,
+            exe_owner=owner,
+            exe_inode=inode,
+            exe_device=device,
+            capabilities=capabilities,
+            cgroup_id=cgroup_id,
+            namespaces=_namespaces(fields[12:19]),
+            env=notable(environment),
+        )
+        user = self._users.get(fields[4:10]) or self._user(fields[4:10])
+        gaps = _gaps(flags) if flags else ()
+        return ProcessExec(ts_ns, process, user, ticks, parent_ticks, container_of(_string(cgroup)), gaps)
+
+    def _user(self, ids: tuple[int, ...]) -> User:
+        uid, gid, euid, egid, audit_id, audit_session = ids
+        user = self._users[ids] = User(
+            id=uid,
+            name=self._names.name(uid),
+            effective_id=euid,
+            effective_name=self._names.name(euid),
+            group_id=gid,
+            effective_group_id=egid,
+            audit_id=None if audit_id == _UNSET else audit_id,
+            audit_name=self._names.name(audit_id),
+            audit_session=None if audit_session == _UNSET else audit_session,
+        )
+        return user
+
+
+def _strings(raw: bytes, lengths: tuple[int, ...]) -> list[bytes]:
+    strings: list[bytes] = []
+    at = _STRINGS_AT
+    for length in lengths:
+        strings.append(raw[at : at + length])
+        at += length
+    return strings
+
+
+@lru_cache(maxsize=4096)
+def _string(raw: bytes) -> str:
+    return decode(raw.partition(b"\0")[0])
+
+
+@lru_cache(maxsize=4096)
+def _path(components: bytes) -> str:
+    """Return the path whose NUL-ended components stand from the last to the first."""
+    if not components:
+        return ""
+    return "/" + "/".join(decode(name) for name in reversed(components.removesuffix(b"\0").split(b"\0")))
+
+
+@lru_cache(maxsize=1024)
+def _namespaces(inodes: tuple[int, ...]) -> Namespaces:
+    mnt, pid, net, user, uts, ipc, cgroup = inodes
+    return Namespaces(mnt=mnt, pid=pid, net=net, user=user, uts=uts, ipc=ipc, cgroup=cgroup)
+
+
+def _gaps(flags: int) -> tuple[str, ...]:
+    gaps = ((_ARGS_UNREADABLE, "arguments could not be read"), (_PATH_CUT, "a path deeper than 48 folders was cut"))
+    return tuple(text for flag, text in gaps if flags & flag)

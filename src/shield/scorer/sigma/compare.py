@@ -1,0 +1,138 @@
+"""Making each comparison that rules ask for once an event, and only once a value while it is remembered.
+
+Comparisons are numbered; what holds for an event is a mask of their bits. Much of an event is the very same object as
+in the event before (its parent, its ancestors, its user): what holds for such a part is remembered with the part.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from shield.event import Event
+from shield.scorer.sigma.condition import Comparison
+from shield.scorer.sigma.fields import SHARED_PARTS, Getter, Value, getter, part_of, texts
+from shield.scorer.sigma.predicate import Predicate
+from shield.scorer.sigma.scan import Scan
+
+_REMEMBERED = 8192
+_LONGEST_TEXT_REMEMBERED = 1024
+_LONGEST_LIST_REMEMBERED = 40
+
+
+class Memory(dict[Any, Any]):
+    """What was found out, by what it was found out about; begins anew when it holds too much."""
+
+    def remember(self, key: Hashable, found: Any) -> None:
+        """Keep `found`."""
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[key] = found
+
+
+class Numbered(NamedTuple):
+    """A comparison's bit, and what is compared."""
+
+    bit: int
+    predicate: Predicate
+
+
+class Comparisons:
+    """All comparisons that a set of rules asks for."""
+
+    def __init__(self, asked: Iterable[Comparison]) -> None:
+        self._bits: dict[tuple[str, str], int] = {}
+        fields: dict[str, list[Numbered]] = {}
+        for comparison in asked:
+            if comparison.identity not in self._bits:
+                bit = self._bits[comparison.identity] = 1 << len(self._bits)
+                fields.setdefault(comparison.field, []).append(Numbered(bit, comparison.predicate))
+        parts: dict[str, list[_Field]] = {}
+        for name, numbered in fields.items():
+            parts.setdefault(part_of(name), []).append(_Field(getter(name) if name else texts, numbered))
+        self._shared = [_Part(_part_getter(name), found) for name, found in parts.items() if name in SHARED_PARTS]
+        self._own = [field for name, found in parts.items() if name not in SHARED_PARTS for field in found]
+
+    def held(self, event: Event) -> int:
+        """Return the bits of all comparisons that hold for `event`."""
+        held = 0
+        for part in self._shared:
+            held |= part.held(event)
+        for field in self._own:
+            held |= field.held(field.get(event))
+        return held
+
+    def is_held(self, comparison: Comparison, held: int) -> bool:
+        """Return whether `comparison` is among `held`."""
+        return bool(held & self._bits[comparison.identity])
+
+
+class _Part:
+    """The fields of one part of an event that many events share."""
+
+    def __init__(self, get: Callable[[Event], object], fields: Sequence["_Field"]) -> None:
+        self._get = get
+        self._fields = fields
+        self._known = Memory()
+
+    def held(self, event: Event) -> int:
+        part = self._get(event)
+        known = self._known.get(id(part))
+        if known is not None and known[0] is part:  # the memory keeps the part, so no other can have its id
+            return known[1]
+        held = 0
+        for field in self._fields:
+            held |= field.held(field.get(event))
+        self._known.remember(id(part), (part, held))
+        return held
+
+
+class _Field:
+    """All that is asked of one field."""
+
+    def __init__(self, get: Getter, asked: Sequence[Numbered]) -> None:
+        self.get = get
+        self._asked = asked
+        self._others = [numbered for numbered in asked if not numbered.predicate.literal]
+        self._with_literal = [numbered for numbered in asked if numbered.predicate.literal]
+        self._literals = Scan([re.escape(one.literal) for _, one in self._with_literal])
+        self._expressions = Scan([one.expression for _, one in self._others])
+        self._absent = sum(bit for bit, one in asked if one.holds(None))
+        self._known = Memory()
+
+    def held(self, found: Value) -> int:
+        """Return the bits of the comparisons that hold for a value of the field."""
+        if found is None:
+            return self._absent
+        held = self._known.get(found)
+        if held is None:
+            held = self._compared(found)
+        return held
+
+    def _compared(self, found: str | float | tuple[Any, ...]) -> int:
+        if isinstance(found, tuple):
+            held = 0
+            for element in found:
+                held |= self.held(element)
+            lasting = len(found) <= _LONGEST_LIST_REMEMBERED and _length(found) <= _LONGEST_TEXT_REMEMBERED
+        else:
+            asked = self._candidates(found) if isinstance(found, str) else self._asked
+            held = sum(bit for bit, predicate in asked if predicate.test(found))
+            lasting = not isinstance(found, str) or len(found) <= _LONGEST_TEXT_REMEMBERED
+        if lasting:
+            self._known.remember(found, held)
+        return held
+
+    def _candidates(self, found: str) -> list[Numbered]:
+        """Return the comparisons that a text may satisfy: all that it does, and seldom others."""
+        proposed = [self._with_literal[index] for index in self._literals.candidates(found.casefold())]
+        if not (found.isascii() and found.isprintable()):  # RE2 and Python have their own ideas of all other texts
+            return proposed + self._others
+        return proposed + [self._others[index] for index in self._expressions.candidates(found)]
+
+
+def _length(texts: Iterable[Any]) -> int:
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
+def _part_getter(name: str) -> Callable[[Event], object]:
+    return lambda event: getattr(event.data, name)
