@@ -1,13 +1,15 @@
 """What a contestant uses: CPU time at steady rates of new processes and at rest, and memory.
 
 `chain` is every process of a contestant (Shield's; auditd, its plug-in and the kernel's kauditd), by their CPU-time
-clocks, from the first spawn until a second after the last, idle time of that second included. `machine` is everything
-that ran on any core, less the same for `none` at the same rate: it holds BPF programs and audit hooks, which the kernel
-charges to the spawner, and what else the contestant causes (writeback). `none` is measured first and last;
-the difference of the two, `noise_us_per_process`, is what a figure for the machine is uncertain by.
+clocks, from the first spawn until a second after the last, idle time of that second included. `workload` is the spawner
+with its children: the kernel charges them what BPF programs and audit hooks use. `added` is what the contestant adds in
+all: its chain, and the workload's growth over `none`. `machine` is everything that ran on any core, less the same for
+`none`: `added`, what else the contestant causes (interrupts, writeback), and everybody else's noise, of which
+`unexplained_s` (machine less chain and workload) tells. `none` is measured first and last; `noise_us_per_process` is by
+how much the two differ: what a figure for the machine is uncertain by, at least.
 
 A contestant that writes events as they happen must have captured the load (`captured_fraction`), or there's no ratio.
-Percentages are of one core. Not included: other events than processes, and rules of the user's own.
+Before all that it saw 50 processes, so that nothing is measured that happens only once. Percentages are of one core. Not included: other events than processes, and rules of the user's own.
 """
 
 import time
@@ -22,10 +24,11 @@ from bench.contestants import Contestant, PsutilPoll, Shield
 from bench.line_up import AUDIT_PEERS, PEERS, captured, folder
 from bench.quantiles import quotient
 from bench.report import Row, named, progress, ratio_rows
-from bench.spawning import Series, Spawned, paced, series
+from bench.spawning import Series, Spawned, in_a_row, paced, series
 
 _S_TO_US = 1e6
 _SETTLE_S = 1.0
+_WARM_UP = 50
 _LEAST_ADDED_US = 5.0  # less is within the noise, and no divisor
 _COMPLETE = 0.999
 
@@ -48,8 +51,11 @@ class Load(Struct, frozen=True):
     chain_percent: float
     chain_us_per_process: float
     by_name_s: dict[str, float]
+    workload_us_per_process: float
+    added_us_per_process: float | None
     machine_cpu_s: float
     machine_added_us_per_process: float | None
+    unexplained_s: float
     noise_us_per_process: float | None
 
 
@@ -89,12 +95,12 @@ def measure(
 def load_rows(rate: str, figures: dict[str, Any]) -> list[Row]:
     """Return the figures of one rate as a table."""
     table: list[Row] = [
-        [f"CPU at {rate} a second"],
-        ["", "% of a core", "µs a process", "machine, added µs", "captured"],
+        [f"CPU at {rate} processes a second, µs for each"],
+        ["", "% of a core", "chain µs", "added µs", "machine µs", "captured"],
     ]
     for name, each in named(figures):
-        added, complete = each["machine_added_us_per_process"], each["captured_fraction"]
-        table.append([name, each["chain_percent"], each["chain_us_per_process"], added, complete])
+        figures_us = [each[f"{what}_us_per_process"] for what in ("chain", "added", "machine_added")]
+        table.append([name, each["chain_percent"], *figures_us, each["captured_fraction"]])
     return table + ratio_rows(figures)
 
 
@@ -113,6 +119,7 @@ def _course(
 ) -> _Course:
     progress(f"CPU and memory at rest, then at {', '.join(map(str, rates)) or 'no rate'} a second: {contestant.name}")
     with folder() as path, contestant(path) as running:
+        in_a_row(series(_WARM_UP))
         time.sleep(_SETTLE_S)
         pids = running.processes()
         rest = _rest(pids, rest_s) if rest_s else None
@@ -154,39 +161,52 @@ def _sample(pids: Sequence[int], rate: int, seconds: float) -> Sample:
 
 def _loads(courses: dict[str, _Course], again: _Course, index: int) -> dict[str, Load]:
     """Return the loads of all contestants at the rate of that index."""
-    first, last = (course.samples[index].used.machine_s for course in (courses[Contestant.name], again))
-    loads: dict[str, Load] = {}
-    for name, course in courses.items():
-        if course.samples:
-            sample, alone = course.samples[index], name == Contestant.name
-            count, used = sample.work.count, sample.used
-            loads[name] = Load(
-                processes=count,
-                achieved_per_s=round(sample.done.rate, 1),
-                captured_fraction=None if alone else course.captured[index],
-                chain_cpu_s=round(used.chain_s, 4),
-                chain_percent=_percent(used.chain_s, used.seconds),
-                chain_us_per_process=_us(used.chain_s, count),
-                by_name_s=used.by_name,
-                machine_cpu_s=round(fmean((first, last)) if alone else used.machine_s, 3),
-                machine_added_us_per_process=None if alone else _us(used.machine_s - fmean((first, last)), count),
-                noise_us_per_process=_us(abs(first - last), count) if alone else None,
-            )
-    return loads
+    none = (courses[Contestant.name].samples[index], again.samples[index])
+    return {
+        name: _load(name, course.samples[index], course.captured[index], none)
+        for name, course in courses.items()
+        if course.samples
+    }
+
+
+def _load(name: str, sample: Sample, found: float, none: tuple[Sample, Sample]) -> Load:
+    count, used, alone = sample.work.count, sample.used, name == Contestant.name
+    machine_s, workload_s = (fmean(getattr(each.used, field) for each in none) for field in ("machine_s", "workload_s"))
+    return Load(
+        processes=count,
+        achieved_per_s=round(sample.done.rate, 1),
+        captured_fraction=None if alone else found,
+        chain_cpu_s=round(used.chain_s, 4),
+        chain_percent=_percent(used.chain_s, used.seconds),
+        chain_us_per_process=_us(used.chain_s, count),
+        by_name_s=used.by_name,
+        workload_us_per_process=_us(workload_s if alone else used.workload_s, count),
+        added_us_per_process=None if alone else _us(used.chain_s + used.workload_s - workload_s, count),
+        machine_cpu_s=round(machine_s if alone else used.machine_s, 3),
+        machine_added_us_per_process=None if alone else _us(used.machine_s - machine_s, count),
+        unexplained_s=round(used.machine_s - used.chain_s - used.workload_s, 3),
+        noise_us_per_process=_us(abs(none[0].used.machine_s - none[1].used.machine_s), count) if alone else None,
+    )
 
 
 def _load_ratios(loads: dict[str, Load]) -> dict[str, float | None]:
-    ours = loads[Shield.name]
+    ours, noise = loads[Shield.name], loads[Contestant.name].noise_us_per_process or 0.0
     ratios: dict[str, float | None] = {}
     for peer in (name for name in AUDIT_PEERS if name in loads):
         theirs = loads[peer]
-        complete = min(ours.captured_fraction or 0.0, theirs.captured_fraction or 0.0) >= _COMPLETE
-        ours_added, theirs_added = ours.machine_added_us_per_process or 0.0, theirs.machine_added_us_per_process or 0.0
-        ratios[f"chain_ratio_to_{peer}"] = quotient(ours.chain_cpu_s, theirs.chain_cpu_s) if complete else None
-        ratios[f"machine_added_ratio_to_{peer}"] = (
-            quotient(ours_added, theirs_added, _LEAST_ADDED_US) if complete else None
+        least = _LEAST_ADDED_US if _complete(ours, theirs) else float("inf")
+        ratios[f"chain_ratio_to_{peer}"] = quotient(ours.chain_us_per_process, theirs.chain_us_per_process, least)
+        ratios[f"added_ratio_to_{peer}"] = quotient(
+            ours.added_us_per_process or 0.0, theirs.added_us_per_process or 0.0, least
+        )
+        ratios[f"machine_added_ratio_to_{peer}"] = quotient(
+            ours.machine_added_us_per_process or 0.0, theirs.machine_added_us_per_process or 0.0, max(least, 3 * noise)
         )
     return ratios
+
+
+def _complete(*loads: Load) -> bool:
+    return all((load.captured_fraction or 0.0) >= _COMPLETE for load in loads)
 
 
 def _rest_ratios(rests: dict[str, Rest]) -> dict[str, float | None]:

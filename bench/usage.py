@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,9 +23,10 @@ class Memory(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """CPU seconds used so far: by each process and by the whole machine."""
+    """CPU seconds used so far: by each process, by this one with its ended children, and by the whole machine."""
 
     processes: dict[int, float]
+    workload: float
     machine: float
     at: float
 
@@ -32,19 +34,20 @@ class Reading(Struct, frozen=True):
 class Used(Struct, frozen=True):
     """CPU seconds between two readings. `by_name` sums the processes of one name, `chain_s` all of them.
 
-    `machine_s` is everything that ran on any core: time that a contestant's hooks in the kernel charge to whoever
-    made the system call is in there and in no process of the contestant's.
+    `workload_s` is the spawner's and its children's, `machine_s` everything that ran on any core. What a contestant's
+    hooks in the kernel use is charged to whoever made the system call: it is in these two and not in `chain_s`.
     """
 
     by_name: dict[str, float]
     chain_s: float
+    workload_s: float
     machine_s: float
     seconds: float
 
 
 def read(pids: Iterable[int]) -> Reading:
     """Read all the counters at about the same time."""
-    return Reading({pid: _process_s(pid) for pid in pids}, _machine_s(), time.monotonic())
+    return Reading({pid: _process_s(pid) for pid in pids}, _workload_s(), _machine_s(), time.monotonic())
 
 
 def used(before: Reading, after: Reading) -> Used:
@@ -56,6 +59,7 @@ def used(before: Reading, after: Reading) -> Used:
     return Used(
         by_name={name: round(seconds, 6) for name, seconds in by_name.items()},
         chain_s=sum(by_name.values()),
+        workload_s=after.workload - before.workload,
         machine_s=after.machine - before.machine,
         seconds=after.at - before.at,
     )
@@ -93,6 +97,11 @@ def processes_created() -> int:
 def _process_s(pid: int) -> float:
     """Return the process's CPU-time clock (clock_getcpuclockid(3)): in nanoseconds, ended threads included."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def _workload_s() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def _machine_s() -> float:

@@ -85,12 +85,14 @@ def _watch(
     terminal = NonBlockingWriter(sys.stdout) if console else None
     advice = {rule.id: rule.next for rule in book.rules if rule.next}
     view = ConsoleView(Console(file=cast("TextIO", terminal)), advice, everything=everything) if terminal else None
+    scorer = Scorer(book.rules, policy.policy)
+    scorer.prepare(identity.os)
     watch = Watch(
         Parts(
             identity=identity,
             selection=selection,
             normalizer=ProcessNormalizer(Origin(identity.host, identity.os, new_id), Lineage(identity.scope)),
-            pipeline=Pipeline(Scorer(book.rules, policy.policy), policy, identity.agent_id, losses.gaps),
+            pipeline=Pipeline(scorer, policy, identity.agent_id, losses.gaps),
             losses=losses,
             writer=writer,
             rules=len(book.rules),

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
-from shield.event import Event, Severity, Signal
+from shield.event import Event, Platform, Severity, Signal
 from shield.policy.schema import LEVEL_POINTS, Policy
 from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.rule import Rule
@@ -42,6 +42,10 @@ class Scorer:
         self._matcher = Matcher(rules, points(rules, policy))
         self._window_ns = policy.story.window_seconds * 1_000_000_000
         self._stories: OrderedDict[str, dict[str, tuple[int, Signal]]] = OrderedDict()
+
+    def prepare(self, os: Platform) -> None:
+        """Compile the rules about one platform's events now, so that the first event needn't wait for it."""
+        self._matcher.prepare(os)
 
     def assess(self, event: Event) -> Assessment:
         """Return the score of `event` and remember its signals for its story."""

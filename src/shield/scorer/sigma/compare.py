@@ -49,7 +49,7 @@ class Comparisons:
         parts: dict[str, list[_Field]] = {}
         for name, numbered in fields.items():
             parts.setdefault(part_of(name), []).append(_Field(getter(name) if name else texts, numbered))
-        self._shared = [_Part(_part_getter(name), found) for name, found in parts.items() if name in SHARED_PARTS]
+        self._shared = [_Part(SHARED_PARTS[name], found) for name, found in parts.items() if name in SHARED_PARTS]
         self._own = [field for name, found in parts.items() if name not in SHARED_PARTS for field in found]
 
     def held(self, event: Event) -> int:
@@ -93,7 +93,8 @@ class _Field:
         self.get = get
         self._asked = asked
         self._others = [numbered for numbered in asked if not numbered.predicate.literal]
-        self._with_literal = [numbered for numbered in asked if numbered.predicate.literal]
+        self._foreign = [numbered for numbered in asked if not numbered.predicate.literal.isascii()]
+        self._with_literal = [one for one in asked if one.predicate.literal and one.predicate.literal.isascii()]
         self._literals = Scan([re.escape(one.literal) for _, one in self._with_literal])
         self._expressions = Scan([one.expression for _, one in self._others])
         self._absent = sum(bit for bit, one in asked if one.holds(None))
@@ -105,34 +106,30 @@ class _Field:
             return self._absent
         held = self._known.get(found)
         if held is None:
-            held = self._compared(found)
+            held = sum(bit for bit, predicate in self._candidates(found) if predicate.holds(found))
+            if _is_short(found):
+                self._known.remember(found, held)
         return held
 
-    def _compared(self, found: str | float | tuple[Any, ...]) -> int:
-        if isinstance(found, tuple):
-            held = 0
-            for element in found:
-                held |= self.held(element)
-            lasting = len(found) <= _LONGEST_LIST_REMEMBERED and _length(found) <= _LONGEST_TEXT_REMEMBERED
-        else:
-            asked = self._candidates(found) if isinstance(found, str) else self._asked
-            held = sum(bit for bit, predicate in asked if predicate.test(found))
-            lasting = not isinstance(found, str) or len(found) <= _LONGEST_TEXT_REMEMBERED
-        if lasting:
-            self._known.remember(found, held)
-        return held
+    def _candidates(self, found: str | float | tuple[Any, ...]) -> Sequence[Numbered]:
+        """Return the comparisons that a value may satisfy: all that it does, and seldom others."""
+        if isinstance(found, str):
+            proposed = self._proposed(found)
+            if found.isascii() and found.isprintable():
+                return proposed + [self._others[index] for index in self._expressions.candidates(found)]
+            return proposed + self._others  # RE2 and Python have their own ideas of such texts
+        if isinstance(found, tuple) and all(isinstance(element, str) for element in found):
+            return self._proposed("\n".join(found)) + self._others
+        return self._asked
 
-    def _candidates(self, found: str) -> list[Numbered]:
-        """Return the comparisons that a text may satisfy: all that it does, and seldom others."""
-        proposed = [self._with_literal[index] for index in self._literals.candidates(found.casefold())]
-        if not (found.isascii() and found.isprintable()):  # RE2 and Python have their own ideas of all other texts
-            return proposed + self._others
-        return proposed + [self._others[index] for index in self._expressions.candidates(found)]
+    def _proposed(self, text: str) -> list[Numbered]:
+        """Return the comparisons whose literal is in `text`."""
+        found = [self._with_literal[index] for index in self._literals.candidates(text.casefold())]
+        return found if text.isascii() else found + self._foreign
 
 
-def _length(texts: Iterable[Any]) -> int:
-    return sum(len(text) for text in texts if isinstance(text, str))
-
-
-def _part_getter(name: str) -> Callable[[Event], object]:
-    return lambda event: getattr(event.data, name)
+def _is_short(found: str | float | tuple[Any, ...]) -> bool:
+    """Return whether a value is worth the memory to remember it."""
+    if isinstance(found, str):
+        return len(found) <= _LONGEST_TEXT_REMEMBERED
+    return not isinstance(found, tuple) or (len(found) <= _LONGEST_LIST_REMEMBERED and all(map(_is_short, found)))

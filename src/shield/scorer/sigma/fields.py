@@ -34,13 +34,20 @@ _PATHS = {
 }
 
 
-SHARED_PARTS = frozenset(("parent", "ancestors", "user", "container"))
-"""The parts of an event's data that many events have in common, as the very same object."""
+SHARED_PARTS: dict[str, Callable[[Event], object]] = {
+    "parent": lambda event: event.data.parent,
+    "ancestors": lambda event: event.data.ancestors,
+    "user": lambda event: event.data.user,
+    "container": lambda event: event.data.container,
+    "process.env": lambda event: event.data.process and event.data.process.env,
+}
+"""The parts of an event that many events have in common, mostly as the very same object, and how to take them out."""
 
 
 def part_of(field: str) -> str:
-    """Return the part of an event's data that `field` is in, `""` for any text of the event."""
-    return "user" if field == "User" else _PATHS.get(field, field).partition(".")[0]
+    """Return the shared part that `field` is in, else a name that is none."""
+    path = "user" if field == "User" else _PATHS.get(field, field)
+    return "process.env" if path.startswith("process.env.") else path.partition(".")[0]
 
 
 def getter(field: str) -> Getter:

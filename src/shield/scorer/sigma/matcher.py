@@ -23,11 +23,14 @@ class Matcher:
         self._points = points
         self._groups: dict[tuple[Category, Platform], _Group] = {}
 
+    def prepare(self, os: Platform) -> None:
+        """Compile the rules about events of one platform now; else each kind is compiled at its first event."""
+        for category in CATEGORIES.values():
+            self._group(category, os)
+
     def match(self, event: Event) -> tuple[Signal, ...]:
         """Return a signal for each rule that matches, the weightiest first."""
-        group = self._groups.get((event.category, event.os))
-        if group is None:
-            group = self._groups[event.category, event.os] = _Group(self._about(event.category, event.os))
+        group = self._groups.get((event.category, event.os)) or self._group(event.category, event.os)
         if not group.rules:
             return ()
         matched = group.matching(event)
@@ -36,8 +39,10 @@ class Matcher:
         signals = [self._signal(rule, group, event) for rule in matched]
         return tuple(sorted(signals, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
 
-    def _about(self, category: Category, os: Platform) -> list[Rule]:
-        return [rule for rule in self._rules if applies(rule, category, os)]
+    def _group(self, category: Category, os: Platform) -> "_Group":
+        about = [rule for rule in self._rules if applies(rule, category, os)]
+        group = self._groups[category, os] = _Group(about)
+        return group
 
     def _signal(self, rule: Rule, group: "_Group", event: Event) -> Signal:
         first, *further = group.evidence(rule, event) or [Evidence("", "", "")]

@@ -9,7 +9,7 @@ import re2  # pyright: ignore[reportMissingTypeStubs]: it has none
 _MEMORY_BYTES = 16 << 20
 """The most that RE2 may use for the states of one set; it starts anew when that is full."""
 
-_READ_DIFFERENTLY = re.compile(r"[^\x00-\x7f]|\{,|\[:")
+_READ_DIFFERENTLY = re.compile(r"(?![\x00-\x7f])\w|\{,|\[:")
 """Letters beyond ASCII (case folds by other rules), `{,n}` (a text to RE2) and `[:alpha:]` (a class to RE2 alone)."""
 
 _re2 = cast("Any", re2)
