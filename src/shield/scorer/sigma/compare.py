@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from shield.event import Event
 from shield.scorer.sigma.condition import Comparison
+from shield.scorer.sigma.expression import Scan
 from shield.scorer.sigma.fields import SHARED_PARTS, Getter, Value, getter, part_of, texts
 from shield.scorer.sigma.predicate import Predicate
-from shield.scorer.sigma.scan import Scan
 
 _REMEMBERED = 8192
 _LONGEST_TEXT_REMEMBERED = 1024
@@ -114,10 +114,7 @@ class _Field:
     def _candidates(self, found: str | float | tuple[Any, ...]) -> Sequence[Numbered]:
         """Return the comparisons that a value may satisfy: all that it does, and seldom others."""
         if isinstance(found, str):
-            proposed = self._proposed(found)
-            if found.isascii() and found.isprintable():
-                return proposed + [self._others[index] for index in self._expressions.candidates(found)]
-            return proposed + self._others  # RE2 and Python have their own ideas of such texts
+            return self._proposed(found) + [self._others[index] for index in self._expressions.candidates(found)]
         if isinstance(found, tuple) and all(isinstance(element, str) for element in found):
             return self._proposed("\n".join(found)) + self._others
         return self._asked

@@ -26,6 +26,7 @@ from sigma.types import (
     SpecialChars,
 )
 
+from shield.scorer.sigma.expression import search
 from shield.scorer.sigma.fields import Value
 
 Test = Callable[[Any], bool]
@@ -168,16 +169,15 @@ def _regular_expression(value: SigmaRegularExpression) -> Predicate:
     letters = "".join(sorted(_FLAG_LETTERS[flag] for flag in value.flags))
     flagged = f"(?{letters}){shown}" if letters else shown
     try:
-        compiled = re.compile(flagged)
+        find = search(flagged)
     except re.error as error:
         raise Unsupported(f"the regular expression {shown!r} ({error})") from None
 
     def test(found: Value) -> bool:
-        return found is not None and compiled.search(_shown(found)) is not None
+        return found is not None and find(_shown(found)) is not None
 
     def place(text: str) -> int:
-        match = compiled.search(text)
-        return match.start() if match else 0
+        return find(text) or 0
 
     return Predicate(f"re {flagged}", shown, test, expression=flagged, place=place)
 

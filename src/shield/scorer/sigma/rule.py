@@ -26,6 +26,7 @@ from sigma.exceptions import (
     SigmaTagError,
     SigmaTitleError,
 )
+from sigma.policy.profiles import TrustedPolicy  # pyright: ignore[reportMissingTypeStubs]: they are inline
 from sigma.rule import SigmaRule  # pyright: ignore[reportMissingTypeStubs]: they are inline
 from sigma.types import SigmaExpansion, SigmaNumber, SigmaString, SigmaType, SpecialChars
 
@@ -92,7 +93,7 @@ def _rule(document: Document) -> Rule:
             raise document.error((kind,), f"Sigma {kind}s are not supported yet", "leave it out for now")
     extension = document.convert(Extension, ("shield",))
     try:
-        rule = SigmaRule.from_dict(plain)
+        rule = SigmaRule.from_dict(plain, policy=TrustedPolicy)  # that is, expressions in Python's syntax are allowed
         condition = _condition(rule)
     except Unsupported as error:
         raise document.error(("detection",), f"not supported yet: {error}", "leave this rule out for now") from None
