@@ -1,17 +1,27 @@
-"""The agent about itself: heartbeats, losses, and the balance of what it has seen."""
+"""The agent about itself: heartbeats, losses, tampering, and the balance of what it has seen."""
 
 import resource
 import sys
 import time
-from typing import Literal
+from typing import NamedTuple
 
 from shield.agent.identity import Identity
-from shield.event import Category, Data, Event, Health, Ledger, Loss, uuid7
+from shield.event import Action, Category, Data, Event, Health, Ledger, Loss, Severity, Tamper, uuid7
 
-_NOTICE: dict[Category, tuple[Literal["ALLOW", "WATCH"], int, Literal["informational", "medium"], str]] = {
-    "heartbeat": ("ALLOW", 0, "informational", "low_signal"),
-    "loss": ("WATCH", 40, "medium", "telemetry_loss"),
-}
+
+class _Standing(NamedTuple):
+    """How much an event about the agent itself matters."""
+
+    category: Category
+    action: Action
+    score: int
+    severity: Severity
+    rationale: str
+
+
+_HEARTBEAT = _Standing("heartbeat", "ALLOW", 0, "informational", "low_signal")
+_LOSS = _Standing("loss", "WATCH", 40, "medium", "telemetry_loss")
+_TAMPER = _Standing("tamper", "ALERT", 70, "high", "tamper")
 
 
 class Usage:
@@ -38,26 +48,30 @@ class Usage:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def notice(identity: Identity, content: Health | Loss, now_ns: int, random_bits: int) -> Event:
-    """Return a heartbeat or loss event, without its sequence number."""
-    category: Category = "heartbeat" if isinstance(content, Health) else "loss"
-    action, score, severity, rationale = _NOTICE[category]
-    data = Data(health=content) if isinstance(content, Health) else Data(loss=content)
+def notice(identity: Identity, content: Health | Loss | Tamper, now_ns: int, random_bits: int) -> Event:
+    """Return an event about the agent itself, without its sequence number."""
+    match content:
+        case Health():
+            standing, data = _HEARTBEAT, Data(health=content)
+        case Loss():
+            standing, data = _LOSS, Data(loss=content)
+        case Tamper():
+            standing, data = _TAMPER, Data(tamper=content)
     return Event(
         ts=now_ns // 1_000_000_000,
         host=identity.host,
-        category=category,
-        action=action,
-        score=score,
-        rationale=rationale,
+        category=standing.category,
+        action=standing.action,
+        score=standing.score,
+        rationale=standing.rationale,
         data=data,
         policy_version="",
-        dedupe_key=f"{category}:{identity.agent_id}",
+        dedupe_key=f"{standing.category}:{identity.agent_id}",
         correlation_id=identity.agent_id,
         event_id=uuid7(now_ns // 1_000_000, random_bits),
         ts_ns=now_ns,
         os=identity.os,
-        severity=severity,
+        severity=standing.severity,
     )
 
 

@@ -18,7 +18,7 @@ from shield.agent.losses import Losses
 from shield.agent.pace import Pace
 from shield.agent.pipeline import Pipeline, Tally
 from shield.collector.select import Selection
-from shield.event import Event, Health, Ledger, Loss, encode, uuid7
+from shield.event import Event, Health, Ledger, Loss, Tamper, encode, uuid7
 from shield.exporter.jsonl import JsonlWriter
 from shield.normalizer.process import SNAPSHOT_FOLDED, ProcessNormalizer
 from shield.record import Record
@@ -83,7 +83,7 @@ class Watch:
         self._parts = parts
         self._source = parts.selection.source
         self._usage = Usage()
-        self._kept = 0
+        self._kept = self._touched = 0
         self._snapshot_seen = self._snapshot_folded = 0
         self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, _OUTPUT_REMEDIES, 0)
 
@@ -142,10 +142,10 @@ class Watch:
                     view.show(event)
 
     def _care(self) -> None:
-        """Tell of losses, retry what could not be written, let the view fold."""
+        """Tell of losses and tampering, retry what could not be written, let the view fold."""
         now_ns = time.time_ns()
         lost = [self._parts.losses.news(now_ns), self._output_losses.news(now_ns)]
-        self._emit([self._noticed(loss) for loss in lost if loss])
+        self._emit([self._noticed(news) for news in (*lost, self._tampering()) if news])
         self._parts.writer.flush(now_ns)
         if self._parts.view is not None:
             self._parts.view.tick(now_ns)
@@ -167,7 +167,17 @@ class Watch:
             peak_rss_bytes=self._usage.peak_rss_bytes,
         )
 
-    def _noticed(self, content: Health | Loss) -> Event:
+    def _tampering(self) -> Tamper | None:
+        """Return what was done to the events file since the last call."""
+        writer = self._parts.writer
+        touched = writer.reopened + writer.truncated
+        if touched == self._touched:
+            return None
+        self._touched = touched
+        told = f"{writer.path}: removed or replaced {writer.reopened} times, cut short {writer.truncated} times so far"
+        return Tamper(what="the events file was changed by another program", detail=told)
+
+    def _noticed(self, content: Health | Loss | Tamper) -> Event:
         draft = notice(self._parts.identity, content, time.time_ns(), random.getrandbits(74))
         return self._parts.pipeline.finish(draft)
 
