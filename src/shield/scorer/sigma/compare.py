@@ -14,17 +14,22 @@ from shield.scorer.sigma.expression import Scan
 from shield.scorer.sigma.fields import SHARED_PARTS, Getter, Value, getter, part_of, texts
 from shield.scorer.sigma.predicate import Predicate
 
-_REMEMBERED = 8192
-_LONGEST_TEXT_REMEMBERED = 1024
-_LONGEST_LIST_REMEMBERED = 40
+# Together with the lengths below this bounds what a field's memory can hold to a few megabytes.
+_REMEMBERED = 4096
+_PARTS_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 1024
 
 
 class Memory(dict[Any, Any]):
-    """What was found out, by what it was found out about; begins anew when it holds too much."""
+    """What was found out, by what it was found out about; begins anew when it holds `most` entries."""
+
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        super().__init__()
+        self._most = most
 
     def remember(self, key: Hashable, found: Any) -> None:
         """Keep `found`."""
-        if len(self) >= _REMEMBERED:
+        if len(self) >= self._most:
             self.clear()
         self[key] = found
 
@@ -72,7 +77,7 @@ class _Part:
     def __init__(self, get: Callable[[Event], object], fields: Sequence["_Field"]) -> None:
         self._get = get
         self._fields = fields
-        self._known = Memory()
+        self._known = Memory(_PARTS_REMEMBERED)
 
     def held(self, event: Event) -> int:
         part = self._get(event)
@@ -127,6 +132,6 @@ class _Field:
 
 def _is_short(found: str | float | tuple[Any, ...]) -> bool:
     """Return whether a value is worth the memory to remember it."""
-    if isinstance(found, str):
-        return len(found) <= _LONGEST_TEXT_REMEMBERED
-    return not isinstance(found, tuple) or (len(found) <= _LONGEST_LIST_REMEMBERED and all(map(_is_short, found)))
+    if isinstance(found, tuple):
+        return len(found) + sum(len(element) for element in found if isinstance(element, str)) <= _LONGEST_REMEMBERED
+    return not isinstance(found, str) or len(found) <= _LONGEST_REMEMBERED
