@@ -34,7 +34,7 @@ class Losses:
         self._told = dict(dropped)
         if not new:
             return None
-        remedy = " ".join(self._remedies.get(reason, "") for reason in new).strip()
+        remedy = " ".join(dict.fromkeys(self._remedies.get(reason, "") for reason in new)).strip()
         return Loss(source=self._source, dropped=new, remedy=remedy)
 
     def _look(self, now_ns: int) -> Mapping[str, int]:

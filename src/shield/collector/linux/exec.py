@@ -18,6 +18,8 @@ ENV_LIMIT = 1 << 12
 
 _BATCH = 1024
 _REFRESH_S = 1.0
+_KINDS = 4  # the program counts by kind, and kind 0 is none
+_RING_FULL = ("ring_full_fork", "ring_full_exec", "ring_full_exit")
 _STATS = struct.Struct("=4Q4Q")
 _CONSTANTS = struct.Struct("=II")
 _NOTHING = Count(seen=0, filtered={}, dropped={}, pending=0)
@@ -34,7 +36,7 @@ class EbpfSource:
 
     def __init__(self, ring_bytes: int = 1 << 24, args_limit: int = 1 << 17) -> None:
         self.remedies = {
-            "ring_full": "Raise source.ring_bytes in the configuration, or give the agent more CPU.",
+            **dict.fromkeys(_RING_FULL, "Raise source.ring_bytes in the configuration, or give the agent more CPU."),
             "recursion": "Report it: the kernel ran the BPF program inside itself.",
         }
         self._ring_bytes = ring_bytes
@@ -85,13 +87,12 @@ class EbpfSource:
         """
         if self._object is None or self._ring is None:
             return self._final
-        seen = ring_full = 0
-        for counters in _STATS.iter_unpack(self._object.lookup("stats", 0, _STATS.size * _possible_cpus())):
-            seen += sum(counters[:4])
-            ring_full += sum(counters[4:])
+        per_cpu = _STATS.iter_unpack(self._object.lookup("stats", 0, _STATS.size * _possible_cpus()))
+        counters = [sum(values) for values in zip(*per_cpu, strict=True)]
+        seen, lost = sum(counters[:_KINDS]), dict(zip(_RING_FULL, counters[_KINDS + 1 :], strict=True))
         recursion = self._object.recursion_misses()
-        dropped = {reason: n for reason, n in (("ring_full", ring_full), ("recursion", recursion)) if n}
-        pending = max(0, seen - ring_full - self._read) if self._attached else self._ring.waiting()
+        pending = max(0, seen - sum(lost.values()) - self._read) if self._attached else self._ring.waiting()
+        dropped = {reason: number for reason, number in (lost | {"recursion": recursion}).items() if number}
         return Count(seen=seen + recursion, filtered={}, dropped=dropped, pending=pending)
 
     def stop(self) -> None:
