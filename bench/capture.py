@@ -120,7 +120,7 @@ def _summary(by_name: dict[str, list[Burst]]) -> dict[str, dict[str, Any]]:
         name: {
             "captured_fraction": None
             if name == Contestant.name
-            else sum(burst.captured for burst in bursts) / sum(burst.expected for burst in bursts),
+            else round(sum(burst.captured for burst in bursts) / sum(burst.expected for burst in bursts), 6),
             "spawns_per_s": speed[name],
             "spawn_rate_ratio_to_none": quotient(speed[name], speed[Contestant.name]),
             "runs": bursts,

@@ -9,7 +9,8 @@ all: its chain, and the workload's growth over `none`. `machine` is everything t
 how much the two differ: what a figure for the machine is uncertain by, at least.
 
 A contestant that writes events as they happen must have captured the load (`captured_fraction`), or there's no ratio.
-Before all that it saw 50 processes, so that nothing is measured that happens only once. Percentages are of one core. Not included: other events than processes, and rules of the user's own.
+Before all that 50 processes warm it up, so that nothing is measured that happens only once. Percentages are of one
+core. Not included: other events than processes, and rules of the user's own.
 """
 
 import time

@@ -128,7 +128,9 @@ def test_an_event_id_is_a_version_7_uuid_that_holds_its_time(unix_ms: int, rando
 
 
 @given(st.tuples(times, randomness), st.tuples(times, randomness))
-def test_event_ids_sort_by_time_and_differ_where_the_randomness_does(one: tuple[int, int], other: tuple[int, int]) -> None:
+def test_event_ids_sort_by_time_and_differ_where_the_randomness_does(
+    one: tuple[int, int], other: tuple[int, int]
+) -> None:
     assert (uuid7(*one) < uuid7(*other)) == (one < other)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from shield.event import Ancestor, Category, Data, Event, Platform, Process
 from shield.normalizer.lineage import Lineage, Node
 from shield.record import ProcessExec, ProcessExit, ProcessFork, ProcessSnapshot, Record
+from shield.text import encode
 
 FORK_FOLDED = "fork_into_lineage"
 EXIT_FOLDED = "exit_of_fork_without_exec"
@@ -94,7 +95,7 @@ def _gaps(record: ProcessExec, node: Node) -> tuple[str, ...]:
     gaps = record.gaps
     process = record.process
     if process.truncated:
-        kept = sum(len(arg.encode()) + 1 for arg in process.args)
+        kept = sum(len(encode(arg)) + 1 for arg in process.args)
         gaps = (*gaps, f"only {kept} of {process.args_length} bytes of arguments were kept")
     if node.above and not node.above[-1].known:
         gaps = (*gaps, f"nothing is known above pid {node.above[-1].pid}")

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 ANY, ONE = object(), object()
-DASHES = "-/–—―"  # noqa: RUF001: those that windash stands for
+DASHES = "-/\u2013\u2014\u2015"
 
 
 def matches(rule: Mapping[str, Any], event: Mapping[str, Any], texts: list[str]) -> bool:
@@ -114,7 +114,7 @@ def value_holds(value: Any, modifiers: list[str], found: Any, keyword: bool) -> 
 
 
 def text_holds(value: str, modifiers: list[str], found: Any, keyword: bool) -> bool:
-    if value == "" and not modifiers:
+    if value == "" and not {"contains", "startswith", "endswith"} & set(modifiers):
         return found in (None, "")
     if found is None:
         return False
@@ -180,10 +180,11 @@ def exists(value: Any, modifiers: list[str], found: Any) -> bool:
 
 
 def expression(value: Any, modifiers: list[str], found: Any) -> bool:
-    flags = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
-    return found is not None and bool(
-        re.search(value, shown(found), sum((flags[name] for name in modifiers if name in flags), re.NOFLAG))
-    )
+    letters = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
+    flags = sum((letters[name] for name in modifiers if name in letters), re.ASCII)
+    if "m" not in modifiers:
+        value = value.replace("$", r"\Z")  # the end itself: engines differ on a newline before it
+    return found is not None and re.search(value, shown(found), flags) is not None
 
 
 def network(value: Any, modifiers: list[str], found: Any) -> bool:

@@ -59,8 +59,8 @@ class Scan:
                 self._scanned.append(index)
             else:
                 self._always.append(index)
-        if self._scanned:
-            self._set.Compile()
+        if self._scanned and not self._compiled():  # more than RE2's memory holds
+            self._always, self._scanned = list(range(len(expressions))), []
 
     def candidates(self, text: str) -> list[int]:
         """Return the indices of the expressions that `text` matches, or that only a `search` can tell of."""
@@ -72,6 +72,13 @@ class Scan:
     def _added(self, expression: str) -> bool:
         try:
             self._set.Add(expression)
+        except _re2.error:
+            return False
+        return True
+
+    def _compiled(self) -> bool:
+        try:
+            self._set.Compile()
         except _re2.error:
             return False
         return True

@@ -22,6 +22,7 @@ from sigma.types import (
     SigmaRegularExpression,
     SigmaRegularExpressionFlag,
     SigmaString,
+    SigmaTimestampPart,
     SigmaType,
     SpecialChars,
 )
@@ -87,6 +88,8 @@ def compile_value(value: SigmaType) -> Predicate:
             return _text(value, "cased")
         case SigmaString():
             return _text(value, "text")
+        case SigmaTimestampPart():  # a kind of SigmaNumber
+            raise Unsupported("parts of a time (hour, day and the like)")
         case SigmaBool() | SigmaNumber() | SigmaCompareExpression():
             return _number_or_truth(value)
         case SigmaNull():
