@@ -93,7 +93,8 @@ def test_the_development_lock_agrees_with_the_runtime_lock() -> None:
 def bpf_build(clone: Path) -> ModuleType:
     """The module that compiles the BPF program, as it lies in `clone`."""
     spec = spec_from_file_location("bpf_build_of_clone", clone / "src" / BPF / "build.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
