@@ -161,7 +161,7 @@ class Loss(Struct, frozen=True, omit_defaults=True):
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
-    """The agent about itself: CPU seconds used, resident bytes, event counts by category, the loss ledgers.
+    """The agent about itself: CPU seconds used, resident bytes at most, event counts by category, the loss ledgers.
 
     `refused` names the better sources that could not be used, each with its reason.
     """

@@ -1,18 +1,20 @@
 """`shield rules`: list rules and check them."""
 
+import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from shield.agent import rulebook
 from shield.agent.rulebook import NoRules
-from shield.cli.errors import fail, quiet_end
+from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
 from shield.scorer.score import points
 from shield.text import printable
+
+_UNCUT = 400
 
 app = typer.Typer(help="List rules and check them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,7 +31,8 @@ def list_rules(places: Places = None) -> None:
         cells = (str(weights[rule.id]), rule.level, rule.name, rule.title, ", ".join(rule.attack))
         table.add_row(*(Text(printable(cell)) for cell in cells))
     with quiet_end():
-        Console().print(table)
+        console = OutputConsole() if sys.stdout.isatty() else OutputConsole(width=_UNCUT)
+        console.print(table)
 
 
 @app.command()

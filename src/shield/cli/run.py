@@ -39,12 +39,12 @@ def run(
     config: Annotated[
         Path | None, typer.Option(help="Configuration file; /etc/shield/shield.yml if it exists.")
     ] = None,
-    policy: Annotated[Path | None, typer.Option(help="Policy file; the built-in policy without.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Policy file, instead of the configured one.")] = None,
     rules: Annotated[
         list[str] | None,
-        typer.Option(help="Sigma rules to use: a file, a folder, or the word `shipped`; repeatable."),
+        typer.Option(help="Sigma rules, instead of the configured ones: a file, a folder, or `shipped`; repeatable."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Events file; /var/log/shield/events.jsonl for root.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Events file, instead of the configured one.")] = None,
     duration: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after this long.")] = None,
     console: Annotated[bool, typer.Option("--console/--no-console", help="Show alerts as they come.")] = True,
     everything: Annotated[bool, typer.Option(help="Show every event, not only findings.")] = False,

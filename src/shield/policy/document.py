@@ -65,7 +65,7 @@ class Document:
             known = ", ".join(field.encode_name for field in msgspec.structs.fields(inner))
             return self.error([*at, *steps, unknown[1]], "there is no such key", f"the keys here are: {known}")
         choices = ", ".join(repr(choice) for choice in get_args(inner) if isinstance(choice, str))
-        return self.error([*at, *steps], problem, f"use one of {choices}" if choices else "correct the value")
+        return self.error([*at, *steps], problem, _remedy(problem, choices))
 
     def _line(self, steps: Sequence[str | int]) -> int:
         """Return the line of the deepest part along `steps` that is there."""
@@ -121,6 +121,12 @@ def _documents(loader: yaml.SafeLoader, name: str) -> Iterator[Document]:
     except (AttributeError, LookupError, TypeError):  # what PyYAML makes of `!!bool x`, `!!int _` and the like
         problem = "a value does not fit the tag (!!) before it"
         raise DocumentError(name, _line(node), "", problem, "leave the tag out") from None
+
+
+def _remedy(problem: str, choices: str) -> str:
+    if problem.startswith("Object missing required field"):
+        return "add it"
+    return f"use one of {choices}" if choices else "correct the value"
 
 
 def _not_yaml(error: yaml.YAMLError, name: str) -> DocumentError:

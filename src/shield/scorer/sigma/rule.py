@@ -58,7 +58,10 @@ class Extension(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rule(Struct, frozen=True):
-    """One Sigma rule, parsed. `category`, `product` and `service` are None where the rule leaves them open."""
+    """One Sigma rule, parsed. `category`, `product` and `service` are None where the rule leaves them open.
+
+    A rule without an id is known by its title.
+    """
 
     id: str
     name: str
@@ -108,7 +111,7 @@ def _assembled(rule: SigmaRule, extension: Extension, condition: Clause, source:
     level = rule.level.name.lower() if rule.level else "informational"
     techniques = (tag.name.upper() for tag in rule.tags if tag.namespace == "attack")
     return Rule(
-        id=str(rule.id or ""),
+        id=str(rule.id or rule.title),
         name=extension.name or rule.title,
         title=rule.title,
         level=msgspec.convert(level, Severity),

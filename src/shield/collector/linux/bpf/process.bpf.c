@@ -6,7 +6,7 @@
  * one object serves every kernel from 5.8. Strings and argv are copied whole, nothing is interpreted: that is left to
  * user space, which has no power. Every record that can't be delivered is counted by kind in `stats`.
  *
- * Record layout (little endian, mirrored in ../exec.py): struct header, then for exec struct exec and the bytes of
+ * Record layout (little endian, mirrored in ../exec_record.py): struct header, then for exec struct exec and the bytes of
  * invoked, exe, cwd, tty, cgroup, arguments, environment, one behind the other, lengths in struct exec. exe and cwd
  * are path components from the file up to the root of the process, each ended by a NUL.
  */
@@ -31,7 +31,11 @@
 #define PATH_MAX_BYTES 4096
 #define ARGS_MAX (1 << 18)
 /* invoked, exe, cwd, tty and cgroup at their largest, before the arguments */
-#define STRINGS_MAX (4 * PATH_MAX_BYTES)
+#define STRINGS_MAX (8 * PATH_MAX_BYTES)
+/* Processes whose end is remembered; two of their threads come to it within microseconds, or not at all. */
+#define ENDED_MAX 4096
+
+#define EEXIST 17
 
 #define FLAG_ARGS_UNREADABLE 1
 #define FLAG_PATH_CUT 2
@@ -130,11 +134,14 @@ struct scratch {
 	u32 end;
 };
 
+struct ended { u64 start_ns; u64 pid; };
 struct stats { u64 seen[KINDS]; u64 dropped[KINDS]; };
 
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 24); } ring SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct stats);
 } stats SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, ENDED_MAX); __type(key, struct ended); __type(value, u8);
+} ended SEC(".maps");
 /* One value a CPU (a per-CPU map can't hold values this large); the program can't interrupt itself on one CPU. */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct scratch);
 } scratch SEC(".maps");
@@ -174,7 +181,7 @@ static __always_inline void append_string(struct scratch *s, const void *from, u
 	u32 at = s->end;
 	long n;
 
-	if (at >= STRINGS_MAX - PATH_MAX_BYTES)
+	if (at > STRINGS_MAX - limit)
 		return;
 	n = bpf_probe_read_kernel_str(&s->data[at & (STRINGS_MAX - 1)], limit, from);
 	if (n > 0)
@@ -347,6 +354,15 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
+/* Two threads that end at the same time may both see that none is left: only the first tells of the process's end. */
+static __always_inline int told_already(struct header *header)
+{
+	struct ended key = { .start_ns = header->start_ns, .pid = header->pid };
+	u8 present = 1;
+
+	return bpf_map_update_elem(&ended, &key, &present, BPF_NOEXIST) == -EEXIST;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
@@ -356,10 +372,13 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (BPF_CORE_READ(signal, live.counter) != 0)
 		return 0;
 	identify(&header, task);
+	if (told_already(&header))
+		return 0;
 	header.status = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
 		? BPF_CORE_READ(signal, group_exit_code)
 		: BPF_CORE_READ(task, group_leader, exit_code);
-	header.flags = BPF_CORE_READ(task, flags) & PF_FORKNOEXEC ? 0 : FLAG_EXECED;
+	/* Every new thread carries this flag; only that of the first one says whether the process has replaced its image. */
+	header.flags = BPF_CORE_READ(task, group_leader, flags) & PF_FORKNOEXEC ? 0 : FLAG_EXECED;
 	deliver(&header, sizeof(header), KIND_EXIT, BPF_RB_NO_WAKEUP);
 	return 0;
 }
