@@ -5,7 +5,9 @@ order things happened. A process is named by its pid and its start time in clock
 in field 22 of /proc/PID/stat), which together survive pid reuse; 0 ticks means that the source does not know.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from shield.event import Action, Category, Container, Data, Platform, Process, Severity, User
 
@@ -66,8 +68,8 @@ class RecordedEvent(Struct, frozen=True, gc=False):
 
     category: Category
     data: Data
-    ts: int = 0
-    ts_ns: int = 0
+    ts: Annotated[int, Meta(ge=0, le=9_223_372_036)] = 0
+    ts_ns: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
     host: str = ""
     os: Platform | None = None
     event_id: str = ""

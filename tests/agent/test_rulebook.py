@@ -35,7 +35,7 @@ def test_folders_are_read_to_their_depth_and_tests_beside_rules_left_alone(tmp_p
     (tmp_path / "one.test.yml").write_text("matches: []\n")
     (tmp_path / "notes.txt").write_text("no rule")
     book = rulebook.load([str(tmp_path)])
-    assert [rule.title for rule in book.rules] == ["two.yaml", "one.yml"]
+    assert [rule.title for rule in book.rules] == ["deep/er/two.yaml", "one.yml"]
     assert not book.problems
 
 

@@ -9,6 +9,8 @@ from shield.policy.document import read
 
 _MIB = 1 << 20
 
+PathText = Annotated[str, Meta(pattern=r"^[^\x00]+$")]
+
 
 class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where events come from. `use: auto` takes the best source this host offers."""
@@ -26,13 +28,13 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class OutputSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where events go, and when files are rotated, deleted and forced to disk."""
 
-    path: str | None = None
+    path: PathText | None = None
     rotate_bytes: Annotated[int, Meta(ge=4096)] | None = 64 * _MIB
     rotate_hours: Annotated[int, Meta(ge=1)] | None = 24
     keep_files: Annotated[int, Meta(ge=1)] | None = 16
     keep_days: Annotated[int, Meta(ge=1)] | None = 30
     fsync: Literal["never", "interval", "always"] = "interval"
-    fsync_seconds: Annotated[float, Meta(gt=0)] = 1.0
+    fsync_seconds: Annotated[float, Meta(gt=0, le=3600)] = 1.0
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,8 +42,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
 
     source: SourceSettings = SourceSettings()
     output: OutputSettings = OutputSettings()
-    policy: str | None = None
-    rules: tuple[str, ...] = ()
+    policy: PathText | None = None
+    rules: tuple[PathText, ...] = ()
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
 

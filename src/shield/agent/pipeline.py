@@ -53,7 +53,7 @@ class Pipeline:
         found = self._scorer.assess(draft)
         score = found.score
         action = gate.action(score, self._policy) if score else "ALLOW"
-        gaps = draft.gaps if action == "ALLOW" else draft.gaps + self._gaps(draft)
+        gaps = draft.gaps if action == "ALLOW" else tuple(dict.fromkeys(draft.gaps + self._gaps(draft)))
         return Event(
             ts=draft.ts,
             host=draft.host,

@@ -64,9 +64,11 @@ class RecordedLosses:
 
     def note(self, event: Event) -> None:
         """Take in one event, in its order."""
-        loss = event.data.loss
-        for reason, number in (loss.dropped if loss else {}).items():
+        if event.data.loss is None:
+            return
+        for reason, number in event.data.loss.dropped.items():
             self._dropped[reason] = self._dropped.get(reason, 0) + number
+        self._losses.news(event.ts_ns)
 
     def gaps(self, event: Event) -> tuple[str, ...]:
         """Return what the evidence of `event` may lack."""

@@ -105,7 +105,8 @@ class Watch:
             if now >= next_heartbeat:
                 next_heartbeat = now + self._parts.heartbeat_s
                 self._emit([self._heartbeat()])
-            wait(max(0.0, min(_IDLE_S, end - now)))
+            if not wait(max(0.0, min(_IDLE_S, end - now))):
+                continue
             gather_s = pace.gather_s()
             if gather_s:
                 time.sleep(gather_s)
@@ -114,15 +115,34 @@ class Watch:
             pace.note(len(records), now)
         return self._finish()
 
-    def _waiter(self) -> Callable[[float], object]:
-        """Return the function that sleeps until there is something to read, for the given seconds at most."""
+    def _waiter(self) -> Callable[[float], bool]:
+        """Return the function that sleeps, the given seconds at most, until it is time to read, and says if it is."""
         fd = self._source.fileno()
         if fd is None:
-            pause = self._source.interval or _IDLE_S
-            return lambda most: time.sleep(min(pause, most))
+            return self._polled(self._source.interval or _IDLE_S)
         poll = select.epoll()
         poll.register(fd, select.EPOLLIN)
-        return poll.poll
+
+        def wait(most: float) -> bool:
+            poll.poll(most)
+            return True  # not every record wakes its reader
+
+        return wait
+
+    def _polled(self, interval: float) -> Callable[[float], bool]:
+        due = time.monotonic() + interval
+
+        def wait(most: float) -> bool:
+            nonlocal due
+            if self._source.count().pending:
+                return True
+            time.sleep(max(0.0, min(most, due - time.monotonic())))
+            if time.monotonic() < due:
+                return False
+            due = time.monotonic() + interval
+            return True
+
+        return wait
 
     def _take(self, records: list[Record]) -> None:
         event_of, finish = self._parts.normalizer.event, self._parts.pipeline.finish
@@ -151,6 +171,7 @@ class Watch:
             self._parts.view.tick(now_ns)
 
     def _finish(self) -> Summary:
+        self._take(self._source.read())  # a polled source sees only what is there when it is asked
         self._source.stop()
         while records := self._source.read():
             self._take(records)

@@ -1,14 +1,17 @@
 """How a command ends early: a refusal in one line on stderr, a pipe whose reader has left, Ctrl-C while following."""
 
+import errno
 import os
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from rich.console import Console
 
 from shield.text import printable
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def fail(message: str, code: int = 2, details: Iterable[str] = ()) -> NoReturn:
@@ -25,11 +28,20 @@ def quiet_end() -> Generator[None, None, None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        discard(sys.stdout)
+        fail(f"the output can't be written: {error.strerror}; send it to a place with room")
     except KeyboardInterrupt:
         raise SystemExit(0) from None
+
+
+def discard(stream: TextIO) -> None:
+    """Lead a standard stream that can't be written into nothing: the interpreter flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class OutputConsole(Console):

@@ -57,8 +57,10 @@ def load_rules(places: Sequence[str]) -> Rulebook:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST:
-            fail(f"{path}: larger than {_LARGEST >> 20} MiB; this is not such a file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
     except OSError as error:
         fail(f"{path}: can't be read: {error.strerror}; check the path, its owner and its mode")
+    if len(text) > _LARGEST:
+        fail(f"{path}: larger than {_LARGEST >> 20} MiB; this is not such a file")
+    return text

@@ -1,6 +1,8 @@
 """The command line: every command of `shield`, and what all of them share."""
 
+import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -45,9 +47,19 @@ app.add_typer(show.app, name="show")
 
 def main() -> int:
     """Run the command on sys.argv; return its exit code."""
+    _complete_streams()
     with quiet_end():
         app()
     return 0
+
+
+def _complete_streams() -> None:
+    """Give the command the standard streams it was started without (`>&-`), and a stdout that can show any text."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  for as long as the command runs
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

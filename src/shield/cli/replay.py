@@ -1,5 +1,7 @@
 """`shield replay`: the same stages over recorded events, for tests of rules and policies and for looking back."""
 
+import os
+import signal
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from shield.text import printable
 
 _SECOND_NS = 1_000_000_000
 _DAMAGES_SHOWN = 5
+_INTERRUPTED = 128 + signal.SIGINT
 STDIN = "-"
 
 
@@ -56,7 +59,7 @@ def replay(
     with quiet_end(), _sink(output, files) as sink, Progress(console=Console(stderr=True), transient=True) as progress:
         for name, file in zip(files, opened, strict=True):
             source = _watched(progress, file, name)
-            for event in _noted(run.events(source, name), losses):
+            for event in _noted(run.events(source, name), losses, name):
                 if sink is not None:
                     sink.write(encode(event) + b"\n")
                 if view is not None:
@@ -84,10 +87,13 @@ class _Damages:
             print("shield: more lines are no events; the summary counts them", file=sys.stderr)
 
 
-def _noted(events: Iterable[Event], losses: RecordedLosses) -> Iterable[Event]:
-    for event in events:
-        losses.note(event)
-        yield event
+def _noted(events: Iterable[Event], losses: RecordedLosses, name: str) -> Iterable[Event]:
+    try:
+        for event in events:
+            losses.note(event)
+            yield event
+    except OSError as error:
+        fail(f"{name}: can't be read to its end: {error.strerror}; name a file of events, one JSON object a line")
 
 
 def _open(name: str) -> BinaryIO:
@@ -103,7 +109,7 @@ def _watched(progress: Progress, file: BinaryIO, name: str) -> BinaryIO:
     """Return `file` with a progress bar for its bytes, where its length is known."""
     if name == STDIN:
         return file
-    return progress.wrap_file(file, total=Path(name).stat().st_size, description=printable(name))
+    return progress.wrap_file(file, total=os.fstat(file.fileno()).st_size, description=printable(name))
 
 
 @contextmanager
@@ -119,12 +125,26 @@ def _sink(output: str | None, inputs: list[str]) -> Generator[BinaryIO | None, N
     target = Path(output)
     if any(target.exists() and name != STDIN and target.samefile(name) for name in inputs):
         fail(f"{output}: this is one of the files to replay; choose another one for the output")
-    partial = target.with_name(f".{target.name}.partial")
+    is_stream = target.exists() and not target.is_file()  # a device or a pipe, which nothing may replace
     try:
-        with partial.open("wb", buffering=1 << 20) as file:
+        with target.open("wb") if is_stream else _replacing(target.resolve()) as file:
             yield file
-        partial.replace(target)
     except OSError as error:
         fail(f"{output}: can't be written: {error.strerror}; choose a place with room that you may write to")
+    except KeyboardInterrupt:
+        fail(f"{output}: stopped before the end; replay again for the whole", _INTERRUPTED)
+
+
+@contextmanager
+def _replacing(target: Path) -> Generator[BinaryIO, None, None]:
+    """Yield a file that takes the place of `target` when it is complete, and leaves nothing when it isn't."""
+    partial = target.with_name(f".{target.name}.partial")
+    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb", buffering=1 << 20) as file:  # x: never through a link that somebody planted there
+            yield file
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+        signal.signal(signal.SIGTERM, terminated)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from shield import __version__
 from shield.agent import sources
-from shield.agent.configuration import Configuration, OutputSettings
+from shield.agent.configuration import Configuration, OutputSettings, SourceSettings
 from shield.agent.identity import identify
 from shield.agent.losses import Losses
 from shield.agent.pipeline import Pipeline
@@ -54,13 +54,9 @@ def run(
     in_force = load_policy(policy or (Path(settings.policy) if settings.policy else None))
     book = load_rules(rules or settings.rules)
     stop = _Stop()
-    writer = _open_output(settings.output, output)
+    selection = _open_source(settings.source)
     try:
-        selection = sources.select(settings.source)
-    except SourceUnavailable as refusal:
-        writer.close()
-        fail(f"no source of events can be used: {refusal.reason}; {refusal.remedy}", 3)
-    try:
+        writer = _open_output(settings.output, output)
         _watch(settings, in_force, book, stop, writer, selection, duration, console, everything)
     finally:
         selection.source.close()
@@ -121,6 +117,15 @@ class _Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+
+
+def _open_source(settings: SourceSettings) -> Selection:
+    try:
+        return sources.select(settings)
+    except SourceUnavailable as refusal:
+        fail(f"no source of events can be used: {refusal.reason}; {refusal.remedy}", 3)
+    except ValueError as error:
+        fail(str(error))
 
 
 def _open_output(settings: OutputSettings, path: Path | None) -> JsonlWriter:

@@ -5,15 +5,19 @@ from collections.abc import Iterable, Mapping
 
 from shield.agent.health import imbalance
 from shield.agent.pipeline import Tally
+from shield.cli.errors import discard
 from shield.event import Ledger
 from shield.exporter.wording import duration
 from shield.text import printable
 
 
 def tell(lines: Iterable[str]) -> None:
-    """Print the lines to stderr, safe for a terminal."""
-    for line in lines:
-        print(printable(line), file=sys.stderr)
+    """Print the lines to stderr, safe for a terminal; where nobody reads it any more, that is no reason to stop."""
+    try:
+        for line in lines:
+            print(printable(line), file=sys.stderr)
+    except OSError:
+        discard(sys.stderr)
 
 
 def of_tally(tally: Tally) -> list[str]:

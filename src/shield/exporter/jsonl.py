@@ -113,9 +113,10 @@ class JsonlWriter:
         self._sync_if_due()
 
     def flush(self, now_ns: int) -> None:
-        """Retry what is pending and sync if it is time to; call this now and then when nothing is written."""
+        """Retry what is pending, look after the file, sync if it is time to; call it now and then when all is quiet."""
         self._now_ns = now_ns
-        if self._backlog and not self._closed:
+        if not self._closed:
+            self._present()
             self._drained()
         self._sync_if_due()
 

@@ -1,5 +1,6 @@
 """Process starts, forks and ends from the kernel, through the BPF program in bpf/: the best source on Linux."""
 
+import errno
 import os
 import struct
 import time
@@ -61,7 +62,7 @@ class EbpfSource:
             self.close()
             log = error.log.splitlines()[-1:] if isinstance(error, BpfError) else []
             reason = "; ".join([str(error), *log])
-            raise SourceUnavailable(self.name, reason, "needs Linux 5.8 or newer with BTF and libbpf 1.0") from None
+            raise SourceUnavailable(self.name, reason, _remedy(error)) from None
 
     def fileno(self) -> int | None:
         """Return the ring buffer's descriptor; it becomes readable at an exec."""
@@ -121,6 +122,12 @@ class EbpfSource:
         self._ring = RingBuffer(self._object.map_fd("ring"), self._ring_bytes)
         self._object.attach()
         self._attached = True
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return "run Shield as the host's root, outside of containers or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+    return "needs Linux 5.8 or newer with BTF and libbpf 1.0"
 
 
 def _possible_cpus() -> int:

@@ -5,6 +5,7 @@ is described as fully as one that lives for a year.
 """
 
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 
 from shield.collector.linux.accounts import UserNames
@@ -18,6 +19,7 @@ from shield.text import decode
 _FORK, _EXIT = 1, 3
 _ARGS_UNREADABLE, _PATH_CUT, _EXECED = 1, 2, 4
 _UNSET = 0xFFFF_FFFF
+_REMEMBERED_BYTES = 256
 
 # kind, flags; time, start, start of the parent in ns since boot; pid, ppid, wait status
 _HEADER = struct.Struct("=II QQQ III 4x")
@@ -52,10 +54,11 @@ class RecordDecoder:
             return ProcessExit(ts_ns, pid, ppid, ticks, status, time_ns - start_ns, bool(flags & _EXECED))
         fields = _EXEC.unpack_from(raw, _HEADER.size)
         cgroup_id, capabilities, inode, args_length = fields[:4]
-        device, mode, links, owner, argc, comm = fields[19:25]
+        device, mode, links, owner, _argc, comm = fields[19:25]
         invoked, exe, cwd, tty, cgroup, argv, environment = _strings(raw, fields[25:])
         args = decode(argv.removesuffix(b"\0"))
-        memfd = exe.startswith(b"memfd:")
+        # A memfd is a name without a place, and never had a link; a file may call itself so, too.
+        memfd = links == 0 and exe.startswith(b"memfd:") and exe.count(b"\0") == 1
         process = Process(
             pid=pid,
             ppid=ppid,
@@ -63,7 +66,7 @@ class RecordDecoder:
             name=_string(comm),
             exe=_path(exe),
             invoked=_string(invoked),
-            args=tuple(args.split("\0")) if argc else (),
+            args=tuple(args.split("\0")) if argv else (),
             cmdline=args.replace("\0", " "),
             args_length=args_length,
             truncated=args_length > len(argv),
@@ -112,12 +115,18 @@ def _strings(raw: bytes, lengths: tuple[int, ...]) -> list[bytes]:
     return strings
 
 
-@lru_cache(maxsize=4096)
+def _remembering(function: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    """Return `function` with a memory for short inputs; long ones, of which an attacker could make many, pass by."""
+    remembered = lru_cache(maxsize=4096)(function)
+    return lambda raw: remembered(raw) if len(raw) <= _REMEMBERED_BYTES else function(raw)
+
+
+@_remembering
 def _string(raw: bytes) -> str:
     return decode(raw.partition(b"\0")[0])
 
 
-@lru_cache(maxsize=4096)
+@_remembering
 def _path(components: bytes) -> str:
     """Return the path whose NUL-ended components stand from the last to the first."""
     if not components:

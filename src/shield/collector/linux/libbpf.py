@@ -19,6 +19,8 @@ _PROG_INFO_BYTES = 216
 _RECURSION_MISSES_AT = 208
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
+_SILENT = _PRINT()
+
 _POINTER = ctypes.c_void_p
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "bpf_object__open_file": (_POINTER, [ctypes.c_char_p, _POINTER]),
@@ -62,7 +64,9 @@ class BpfObject:
         self._lib.libbpf_set_print(self._print)
         self._object: int | None = self._lib.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
-            raise self._error(f"opening {path.name}")
+            refusal = self._error(f"opening {path.name}")
+            self.close()
+            raise refusal
 
     def set_max_entries(self, name: str, entries: int) -> None:
         """Size a map, in entries (bytes for a ring buffer), before `load`. Raises BpfError."""
@@ -115,6 +119,7 @@ class BpfObject:
         if self._object:
             self._lib.bpf_object__close(self._object)
             self._object = None
+        self._lib.libbpf_set_print(_SILENT)  # libbpf must not call into an object that is gone
 
     def _programs(self) -> Iterator[int]:
         program = self._lib.bpf_object__next_program(self._object, None)

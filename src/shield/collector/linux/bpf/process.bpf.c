@@ -6,8 +6,8 @@
  * one object serves every kernel from 5.8. Strings and argv are copied whole, nothing is interpreted: that is left to
  * user space, which has no power. Every record that can't be delivered is counted by kind in `stats`.
  *
- * Record layout (little endian, mirrored in ../exec_record.py): struct header, then for exec struct exec and the bytes of
- * invoked, exe, cwd, tty, cgroup, arguments, environment, one behind the other, lengths in struct exec. exe and cwd
+ * Record layout (little endian, mirrored in ../exec_record.py): struct header, then for exec struct exec and the bytes
+ * of invoked, exe, cwd, tty, cgroup, arguments, environment, one behind the other, lengths in struct exec. exe and cwd
  * are path components from the file up to the root of the process, each ended by a NUL.
  */
 #include <linux/types.h>
@@ -140,8 +140,8 @@ struct stats { u64 seen[KINDS]; u64 dropped[KINDS]; };
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 24); } ring SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct stats);
 } stats SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, ENDED_MAX); __type(key, struct ended); __type(value, u8);
-} ended SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, ENDED_MAX); __type(key, struct ended);
+	 __type(value, u8); } ended SEC(".maps");
 /* One value a CPU (a per-CPU map can't hold values this large); the program can't interrupt itself on one CPU. */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct scratch);
 } scratch SEC(".maps");
@@ -377,7 +377,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	header.status = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
 		? BPF_CORE_READ(signal, group_exit_code)
 		: BPF_CORE_READ(task, group_leader, exit_code);
-	/* Every new thread carries this flag; only that of the first one says whether the process has replaced its image. */
+	/* Every new thread carries this flag; only the first one's says whether the process has replaced its image. */
 	header.flags = BPF_CORE_READ(task, group_leader, flags) & PF_FORKNOEXEC ? 0 : FLAG_EXECED;
 	deliver(&header, sizeof(header), KIND_EXIT, BPF_RB_NO_WAKEUP);
 	return 0;
