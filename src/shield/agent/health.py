@@ -1,9 +1,10 @@
 """The agent about itself: heartbeats, losses, tampering, and the balance of what it has seen."""
 
-import resource
-import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from shield.agent.identity import Identity
 from shield.event import Action, Category, Data, Event, Health, Ledger, Loss, Severity, Tamper, uuid7
@@ -43,9 +44,13 @@ class Usage:
 
     @property
     def peak_rss_bytes(self) -> int:
-        """The most memory that was resident (getrusage(2): kilobytes on Linux, bytes on macOS)."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        """The most memory that was resident."""
+        # getrusage(2) would count what ran in this process before it became Shield, such as a shell or a test runner.
+        try:
+            status = Path("/proc/self/status").read_text()
+        except OSError:
+            return psutil.Process().memory_info().rss
+        return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024
 
 
 def notice(identity: Identity, content: Health | Loss | Tamper, now_ns: int, random_bits: int) -> Event:

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from io import TextIOWrapper
-from typing import Annotated
+from io import BytesIO, TextIOWrapper
+from typing import Annotated, cast
 
 import typer
 
@@ -58,8 +58,9 @@ def _complete_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  for as long as the command runs
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    stdout: object = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        cast("TextIOWrapper[BytesIO]", stdout).reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":
