@@ -1,9 +1,12 @@
 """A whole watch over a source that does what a test tells it to, writing to a real file."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from shield.agent.identity import Identity
 from shield.agent.losses import Losses
@@ -167,3 +170,30 @@ def test_a_file_that_is_taken_away_is_told_as_tampering(tmp_path: Path) -> None:
     (tamper,) = [event for event in events if event["category"] == "tamper"]
     assert tamper["action"] == "ALERT"
     assert "removed or replaced 1 times" in tamper["data"]["tamper"]["detail"]
+
+
+def test_a_polled_source_is_asked_at_its_interval_and_once_more_at_the_end(tmp_path: Path) -> None:
+    reads: list[float] = []
+
+    class Polled(ScriptedSource):
+        interval: float | None = 0.6
+
+        def read(self) -> list[Record]:
+            reads.append(time.monotonic())
+            return super().read() if len(reads) > 1 else []
+
+        def count(self) -> Count:
+            return msgspec.structs.replace(super().count(), pending=0)
+
+    began = time.monotonic()
+    _, events = watched(tmp_path, Polled(process(10, "/tmp/a")), lambda: time.monotonic() - began > 0.8)
+    assert reads[0] - began > 0.59
+    assert [event["data"]["process"]["exe"] for event in events if event["action"] == "ALERT"] == ["/tmp/a"]
+
+
+def test_what_a_polled_source_has_ready_is_read_without_waiting(tmp_path: Path) -> None:
+    class Patient(ScriptedSource):
+        interval: float | None = 1e9
+
+    _, events = watched(tmp_path, Patient(process(10, "/tmp/a"), process(11, "/tmp/b")))
+    assert [event["action"] for event in events].count("ALERT") == 2

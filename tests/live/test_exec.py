@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ import pytest
 
 from shield.collector.linux.exec import EbpfSource
 from shield.collector.source import SourceUnavailable
+from shield.normalizer.lineage import Lineage
+from shield.normalizer.process import Origin, ProcessNormalizer
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 from shield.text import encode
 
@@ -263,6 +267,92 @@ def test_without_the_compiled_program_it_says_how_to_make_it(monkeypatch: pytest
     monkeypatch.setattr("shield.collector.linux.exec.object_path", lambda: tmp_path / "none.o")
     with pytest.raises(SourceUnavailable, match="make setup"):
         EbpfSource().open()
+
+
+def test_a_process_of_many_threads_ends_once_and_as_what_it_ran(source: EbpfSource) -> None:
+    code = """
+import os, threading, time
+for _ in range(8):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+os._exit(3)
+"""
+    pids = [spawn("python", "-S", "-E", "-c", code, exe=sys.executable) for _ in range(40)]
+    records = drained(source)
+    started = {(one.process.pid, one.start_ticks) for one in records if isinstance(one, ProcessExec)}
+    ends = [one for one in records if isinstance(one, ProcessExit) and (one.pid, one.start_ticks) in started]
+    ends = [one for one in ends if one.pid in pids]
+    assert sorted(one.pid for one in ends) == sorted(pids)
+    assert {(one.status, one.execed) for one in ends} == {(3 << 8, True)}
+
+
+def test_a_file_that_calls_itself_memfd_is_none(source: EbpfSource, mark: str, tmp_path: Path) -> None:
+    program = tmp_path / "memfd:payload"
+    program.write_bytes(Path(TRUE).read_bytes())
+    program.chmod(0o755)
+    spawn("true", mark, exe=str(program))
+    found = only(drained(source), mark).process
+    assert (found.exe, found.exe_memfd, found.exe_deleted) == (str(program), False, False)
+
+
+def test_paths_of_ten_kilobytes_are_whole_and_hide_no_terminal(source: EbpfSource, mark: str, tmp_path: Path) -> None:
+    names = [str(number).rjust(250, "d") for number in range(30)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        try:
+            os.chdir(tmp_path)
+            for name in names:
+                Path(name).mkdir()
+                os.chdir(name)
+            Path("true").write_bytes(Path(TRUE).read_bytes())
+            Path("true").chmod(0o755)
+            os.execv("./true", ["true", mark])
+        finally:
+            os._exit(1)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    record = only(drained(source), mark)
+    found = record.process
+    assert (found.cwd, found.exe) == ("/".join([str(tmp_path), *names]), "/".join([str(tmp_path), *names, "true"]))
+    assert found.tty.startswith("pts")
+    assert found.session == pid
+    assert record.gaps == ()
+    shutil.rmtree(tmp_path / names[0])
+
+
+def test_places_are_told_as_the_process_sees_them(source: EbpfSource, mark: str, tmp_path: Path) -> None:
+    for name in ("real", "bound"):
+        (tmp_path / name).mkdir()
+    program = tmp_path / "real/true"
+    program.write_bytes(Path(TRUE).read_bytes())
+    program.chmod(0o755)
+    bind = 'mount --bind real bound && cd bound && exec "$PWD/true" "$0"'
+    subprocess.run(["unshare", "--mount", "sh", "-c", bind, f"{mark}-bound"], cwd=tmp_path, check=True)
+    subprocess.run(["unshare", "--root", "/usr", "/bin/true", f"{mark}-root"], check=True)
+    records = drained(source)
+    bound = execs(records, f"{mark}-bound")[-1].process
+    assert (bound.exe, bound.cwd) == (str(tmp_path / "bound/true"), str(tmp_path / "bound"))
+    below = execs(records, f"{mark}-root")[-1].process
+    assert (below.exe, below.cwd) == ("/bin/true", "/")
+
+
+def test_in_a_pid_namespace_both_pids_are_told(source: EbpfSource, mark: str) -> None:
+    subprocess.run(["unshare", "--pid", "--fork", TRUE, mark], check=True)
+    *_, last = execs(drained(source), mark)
+    assert last.process.ns_pid == 1
+    assert last.process.pid > 1
+
+
+def test_what_has_ended_leaves_the_lineage(source: EbpfSource) -> None:
+    lineage = Lineage("test")
+    normalizer = ProcessNormalizer(Origin("host", "linux", lambda _: ""), lineage)
+    for _ in range(6):
+        for _ in range(500):
+            spawn("true")
+        for record in source.read():
+            normalizer.event(record)
+    for record in drained(source):
+        normalizer.event(record)
+    assert len(lineage) < 300
 
 
 def programs() -> set[int]:
