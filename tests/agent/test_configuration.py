@@ -28,7 +28,7 @@ def test_an_empty_file_and_the_example_are_the_defaults() -> None:
         ('policy: "a\\0b"', ":1: policy: "),
         ('rules: [shipped, "a\\0b"]', ":1: rules[1]: "),
         ("[]", ":1: "),
-        ("source: {", ":1: not valid YAML"),
+        ("source: {]}", ":1: not valid YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_line_key_and_remedy(text: str, told: str) -> None:

@@ -2,7 +2,7 @@
 
 import io
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -89,6 +89,7 @@ def test_what_an_event_claims_of_its_own_verdict_does_not_count() -> None:
     assert (event.action, event.score, event.rationale) == ("ALLOW", 0, "low_signal")
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.builds(

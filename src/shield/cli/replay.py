@@ -56,7 +56,8 @@ def replay(
         if output is None
         else None
     )
-    with quiet_end(), _sink(output, files) as sink, Progress(console=Console(stderr=True), transient=True) as progress:
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with quiet_end(), _sink(output, files) as sink, bar as progress:
         for name, file in zip(files, opened, strict=True):
             source = _watched(progress, file, name)
             for event in _noted(run.events(source, name), losses, name):
