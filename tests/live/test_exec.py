@@ -166,8 +166,12 @@ def test_a_process_is_told_with_its_place_user_and_parent(source: EbpfSource, ma
     assert found.capabilities == 0
 
 
-def test_the_start_is_the_one_that_proc_shows(source: EbpfSource, mark: str) -> None:
-    with subprocess.Popen(["/bin/sleep", "30"], env={"MARK": mark}) as child:
+def test_the_start_is_the_one_that_proc_shows(source: EbpfSource) -> None:
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(b"running\n")  # Popen returns a moment before the kernel tells of the exec
+        assert child.stdout.readline() == b"running\n"
         fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
         inode = Path(f"/proc/{child.pid}/ns/net").stat().st_ino
         child.kill()
