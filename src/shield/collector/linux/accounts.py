@@ -1,7 +1,9 @@
-"""Names of user ids, from the password file; remembered until that file changes."""
+"""Users and their names, from the password file; remembered until that file changes."""
 
 import pwd
 from pathlib import Path
+
+from shield.event import User
 
 _PASSWD = Path("/etc/passwd")
 _UNSET = 0xFFFF_FFFF
@@ -35,6 +37,20 @@ class UserNames:
         if known is None:
             known = self._names[uid] = _look_up(uid)
         return known
+
+    def user(self, uid: int, gid: int, euid: int, egid: int, audit_id: int | None, audit_session: int | None) -> User:
+        """Return the user with these ids; the kernel's number for an unset audit id or session stands for none."""
+        return User(
+            id=uid,
+            name=self.name(uid),
+            effective_id=euid,
+            effective_name=self.name(euid),
+            group_id=gid,
+            effective_group_id=egid,
+            audit_id=None if audit_id == _UNSET else audit_id,
+            audit_name=self.name(audit_id),
+            audit_session=None if audit_session == _UNSET else audit_session,
+        )
 
 
 def _look_up(uid: int) -> str:

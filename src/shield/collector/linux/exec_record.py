@@ -18,7 +18,6 @@ from shield.text import decode
 
 _FORK, _EXIT = 1, 3
 _ARGS_UNREADABLE, _PATH_CUT, _EXECED = 1, 2, 4
-_UNSET = 0xFFFF_FFFF
 _REMEMBERED_BYTES = 256
 
 # kind, flags; time, start, start of the parent in ns since boot; pid, ppid, wait status
@@ -91,18 +90,7 @@ class RecordDecoder:
         return ProcessExec(ts_ns, process, user, ticks, parent_ticks, container_of(_string(cgroup)), gaps)
 
     def _user(self, ids: tuple[int, ...]) -> User:
-        uid, gid, euid, egid, audit_id, audit_session = ids
-        user = self._users[ids] = User(
-            id=uid,
-            name=self._names.name(uid),
-            effective_id=euid,
-            effective_name=self._names.name(euid),
-            group_id=gid,
-            effective_group_id=egid,
-            audit_id=None if audit_id == _UNSET else audit_id,
-            audit_name=self._names.name(audit_id),
-            audit_session=None if audit_session == _UNSET else audit_session,
-        )
+        user = self._users[ids] = self._names.user(*ids)
         return user
 
 

@@ -20,7 +20,6 @@ from shield.text import decode
 ARGS_LIMIT = 131_072
 _ENV_LIMIT = 4096
 _DELETED = b" (deleted)"
-_UNSET = 0xFFFF_FFFF
 
 
 class ProcessGone(Exception):
@@ -100,18 +99,8 @@ class ProcfsReader:
     def _user(self, pid: int, status: dict[bytes, bytes]) -> User:
         uid, euid, *_ = (int(field) for field in status.get(b"Uid", b"0 0").split())
         gid, egid, *_ = (int(field) for field in status.get(b"Gid", b"0 0").split())
-        audit_id = _audit_number(self._readable(pid, "loginuid"))
-        return User(
-            id=uid,
-            name=self._names.name(uid),
-            effective_id=euid,
-            effective_name=self._names.name(euid),
-            group_id=gid,
-            effective_group_id=egid,
-            audit_id=audit_id,
-            audit_name=self._names.name(audit_id),
-            audit_session=_audit_number(self._readable(pid, "sessionid")),
-        )
+        audit_id, audit_session = (_audit_number(self._readable(pid, name)) for name in ("loginuid", "sessionid"))
+        return self._names.user(uid, gid, euid, egid, audit_id, audit_session)
 
     def _container(self, pid: int) -> Container | None:
         for line in self._readable(pid, "cgroup").split(b"\n"):
@@ -168,8 +157,7 @@ def _parse_status(raw: bytes) -> dict[bytes, bytes]:
 
 
 def _audit_number(raw: bytes) -> int | None:
-    number = int(raw) if raw.isdigit() else _UNSET
-    return None if number == _UNSET else number
+    return int(raw) if raw.isdigit() else None
 
 
 def _tty_name(device: int) -> str:
