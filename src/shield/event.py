@@ -30,6 +30,7 @@ Category = Literal[
     "persistence_change",
     "module_load",
     "registry_change",
+    "log_record",
     "response",
     "tamper",
     "heartbeat",
@@ -73,12 +74,23 @@ class Container(Struct, frozen=True, omit_defaults=True, gc=False):
     cgroup: str = ""
 
 
+class Pe(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a Windows executable says of itself in its version resource."""
+
+    original_file_name: str = ""
+    description: str = ""
+    product: str = ""
+    company: str = ""
+    file_version: str = ""
+
+
 class Process(Struct, frozen=True, omit_defaults=True, gc=False):
     """One process image: what ran, from where, how, and for how long.
 
     `exe` is the image the kernel runs (symlinks resolved; for a script the interpreter), `invoked` the path that was
     asked for. `args` is argv as an array, `cmdline` the same joined by spaces. `args_length` is the true length of
     argv in bytes; `truncated` says that `args` holds less than that. `env` holds only a short allow-list of names.
+    `hashes` are of the image, hexadecimal, by the algorithm's lower-case name. `integrity` is Windows' level (`High`).
     Times are Unix nanoseconds, lifetimes nanoseconds. `exit_code` is 128 + signal for a process ended by a signal.
     """
 
@@ -107,6 +119,10 @@ class Process(Struct, frozen=True, omit_defaults=True, gc=False):
     cgroup_id: int = 0
     namespaces: Namespaces | None = None
     env: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    pe: Pe | None = None
+    integrity: str = ""
+    logon_id: str = ""
     end_ns: int = 0
     exit_code: int | None = None
     exit_signal: int | None = None
@@ -186,6 +202,67 @@ class Tamper(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
+class File(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A file that something was done to. `old_path` is what it was called before a rename, `hashes` as in Process."""
+
+    path: str
+    old_path: str = ""
+    hashes: dict[str, str] = {}
+    size: int | None = None
+    created_ns: int = 0
+
+
+class Network(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A connection or a listening socket. `initiated` says that this host opened it; None where that is not known."""
+
+    transport: str = ""
+    source_ip: str = ""
+    source_port: int = 0
+    source_host: str = ""
+    destination_ip: str = ""
+    destination_port: int = 0
+    destination_host: str = ""
+    initiated: bool | None = None
+
+
+class Dns(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A name that was asked for, and what came back."""
+
+    query: str
+    answers: tuple[str, ...] = ()
+    status: str = ""
+
+
+class Registry(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A key or value of the Windows registry: `path` ends with the value's name, `data` is what was written to it."""
+
+    path: str
+    data: str = ""
+    old_path: str = ""
+
+
+LogScalar = str | int | float | bool
+LogValue = LogScalar | tuple[LogScalar, ...]
+
+
+class Log(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The record of a log that an event was read from, in the log's own words.
+
+    `product`, `service` and `category` are Sigma's log source, `""` where it has no name for it. `fields` are by the
+    names that the log gives them, which are those that Sigma rules about it use; `message` is its text.
+    """
+
+    product: str
+    service: str = ""
+    category: str = ""
+    provider: str = ""
+    channel: str = ""
+    code: str = ""
+    record_id: int = 0
+    message: str = ""
+    fields: dict[str, LogValue] = {}
+
+
 class Data(Struct, frozen=True, omit_defaults=True, gc=False):
     """What an event is about; only the parts that apply are present."""
 
@@ -194,6 +271,11 @@ class Data(Struct, frozen=True, omit_defaults=True, gc=False):
     ancestors: tuple[Ancestor, ...] = ()
     user: User | None = None
     container: Container | None = None
+    file: File | None = None
+    network: Network | None = None
+    dns: Dns | None = None
+    registry: Registry | None = None
+    log: Log | None = None
     loss: Loss | None = None
     health: Health | None = None
     tamper: Tamper | None = None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from shield.event import Action, Category, Container, Data, Platform, Process, Severity, User
+from shield.event import Action, Category, Container, Data, LogValue, Platform, Process, Severity, User
 
 
 class ProcessFork(Struct, frozen=True, gc=False):
@@ -57,6 +57,26 @@ class ProcessSnapshot(Struct, frozen=True, gc=False):
     user: User
     start_ticks: int = 0
     container: Container | None = None
+
+
+class LogRecord(Struct, frozen=True, gc=False):
+    """One record of a log, as its reader found it, not yet interpreted.
+
+    `provider` is who wrote it (an event provider, a daemon), `channel` the log it stands in, `code` its kind (a Windows
+    event id, an audit record type). `fields` are flat and raw, by the names the log gives them; `gaps` names what the
+    reader could not make out.
+    """
+
+    os: Platform
+    ts_ns: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
+    host: str = ""
+    provider: str = ""
+    channel: str = ""
+    code: str = ""
+    record_id: int = 0
+    message: str = ""
+    fields: dict[str, LogValue] = {}
+    gaps: tuple[str, ...] = ()
 
 
 class RecordedEvent(Struct, frozen=True, gc=False):
