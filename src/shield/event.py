@@ -293,7 +293,8 @@ class Signal(Struct, frozen=True, omit_defaults=True, gc=False):
     """One reason for a score: a rule that matched, its points, and the field and text that made it match.
 
     `name` is what the rationale shows. `field`, `value` and `pattern` are the most telling evidence, `further` is the
-    rest. In `story`, `event_id` names the earlier event the signal was seen on.
+    rest. In `story`, `event_id` names the earlier event the signal was seen on, and `full_points` what it gave there
+    where `points`, what is left of them, is less.
     """
 
     rule_id: str
@@ -307,13 +308,15 @@ class Signal(Struct, frozen=True, omit_defaults=True, gc=False):
     further: tuple[Evidence, ...] = ()
     attack: tuple[str, ...] = ()
     event_id: str = ""
+    full_points: int = 0
 
 
 class Event(Struct, frozen=True, gc=False):
     """One observation with its verdict.
 
     The first ten fields never change their meaning. `ts` is Unix seconds and `ts_ns` nanoseconds, UTC, of when it
-    happened. `seq` counts every event an agent run writes, from 1, without a gap. `signals` are this event's own
+    happened. `alert_id` is the event that opened the alert this one belongs to: its own id, or for an update an earlier
+    one. `seq` counts every event an agent run writes, from 1, without a gap. `signals` are this event's own
     reasons, `story` those carried over from earlier events with the same `correlation_id`. `evidence_complete` is
     false where a loss, a truncation or an unknown ancestor leaves a gap in what the verdict rests on.
     """
@@ -338,6 +341,7 @@ class Event(Struct, frozen=True, gc=False):
     attack: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
     story: tuple[Signal, ...] = ()
+    alert_id: str = ""
     evidence_complete: bool = True
     gaps: tuple[str, ...] = field(default=())
 

@@ -16,6 +16,7 @@ from shield.normalizer.lineage import Lineage
 from shield.normalizer.recorded import RecordedNormalizer
 from shield.policy.load import built_in
 from shield.scorer.score import Scorer
+from shield.scorer.sigma.ruleset import Ruleset
 
 RULES = rulebook.load().rules
 SECOND = 1_000_000_000
@@ -25,7 +26,7 @@ def replayed(text: bytes) -> tuple[list[Event], list[Damaged], Replayed]:
     policy = built_in()
     losses = RecordedLosses(policy.policy.story.window_seconds * SECOND)
     damages: list[Damaged] = []
-    pipeline = Pipeline(Scorer(RULES, policy.policy), policy, "agent-1", losses.gaps)
+    pipeline = Pipeline(Scorer(Ruleset(tuple(RULES)), policy.policy), policy, "agent-1", losses.gaps)
     replay = Replay(RecordedNormalizer(Lineage("replay")), pipeline, damages.append)
     events: list[Event] = []
     for event in replay.events(io.BytesIO(text), "events.jsonl"):

@@ -21,7 +21,8 @@ from shield.normalizer.process import Origin, ProcessNormalizer
 from shield.policy.load import built_in
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 from shield.scorer.score import Scorer
-from shield.scorer.sigma.rule import parse
+from shield.scorer.sigma.parse import parse
+from shield.scorer.sigma.ruleset import Ruleset
 
 RULE = b"""
 title: Anything from /tmp
@@ -101,7 +102,7 @@ def watched(
             identity=identity,
             selection=Selection(source),
             normalizer=ProcessNormalizer(Origin("web-1", "linux", new_id), Lineage("scope")),
-            pipeline=Pipeline(Scorer(parse(RULE, "rule.yml"), policy.policy), policy, "agent-1", losses.gaps),
+            pipeline=Pipeline(Scorer(Ruleset(tuple(parse(RULE, "rule.yml"))), policy.policy), policy, "agent-1", losses.gaps),
             losses=losses,
             writer=JsonlWriter(output, fsync="never"),
             rules=1,

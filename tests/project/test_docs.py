@@ -23,7 +23,8 @@ from shield.policy import load as policies
 from shield.policy.schema import Policy
 from shield.scorer.sigma.fields import getter
 from shield.scorer.sigma.matcher import Matcher
-from shield.scorer.sigma.rule import Rule, parse
+from shield.scorer.sigma.parse import parse
+from shield.scorer.sigma.rule import Rule
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -16,7 +16,9 @@ from shield.policy.load import built_in
 from shield.scorer.score import Scorer, points
 from shield.scorer.sigma.fields import CATEGORIES
 from shield.scorer.sigma.matcher import Matcher, applies
-from shield.scorer.sigma.rule import Rule, parse
+from shield.scorer.sigma.parse import parse
+from shield.scorer.sigma.ruleset import Ruleset
+from shield.scorer.sigma.rule import Rule
 
 FOLDER = Path(__file__).parents[2] / "src" / "shield" / "rules"
 FILES = sorted(path for path in FOLDER.rglob("*.yml") if not path.name.endswith(".test.yml"))
@@ -112,7 +114,7 @@ def test_a_rule_tells_an_analyst_what_to_do_and_what_else_it_may_be(path: Path) 
 def test_no_harmless_example_reaches_watch_with_all_rules_together(path: Path) -> None:
     policy = built_in().policy
     for example in examples(path).passes:
-        found = Scorer(all_rules(), policy).assess(event(example, rule(path)))
+        found = Scorer(Ruleset(tuple(all_rules())), policy).assess(event(example, rule(path)))
         assert gate.action(found.score, policy) == "ALLOW", (example.name, found.rationale)
 
 

@@ -1,6 +1,7 @@
 """Points, thresholds and stories: what an event is worth, exactly."""
 
 import json
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,9 @@ from shield.event import Data, Event, Process
 from shield.policy.schema import Policy, Story
 from shield.scorer import score
 from shield.scorer.score import Assessment, Scorer, points
-from shield.scorer.sigma.rule import Rule, parse
+from shield.scorer.sigma.parse import parse
+from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.ruleset import Ruleset
 
 SECOND = 1_000_000_000
 WINDOW = 600
@@ -36,7 +39,7 @@ ALL = (TEN, TWENTY, THIRTY, FIFTY)
 
 
 def scorer(rules: Sequence[Rule] = ALL, **policy: object) -> Scorer:
-    return Scorer(rules, Policy(version=1, **policy))  # type: ignore[arg-type]
+    return Scorer(Ruleset(tuple(rules)), Policy(version=1, **policy))  # type: ignore[arg-type]
 
 
 def event(cmdline: str, second: float = 0, story: str = "story", event_id: str = "", exe: str = "/bin/x") -> Event:
@@ -190,7 +193,7 @@ histories = st.lists(st.tuples(words, st.integers(0, 400), st.sampled_from(["s",
 
 
 @given(histories)
-def test_a_story_adds_what_its_last_ten_minutes_showed_to_what_is_new(history: list[tuple[str, int, str]]) -> None:
+def test_a_story_adds_what_is_left_of_its_last_ten_minutes_to_what_is_new(history: list[tuple[str, int, str]]) -> None:
     """A plain model: for each signal the time a story showed it first, forgotten after the window."""
     story, shown, now = scorer(), dict[tuple[str, str], int](), 0
     worth = {"ten": 10, "aaa": 20, "bbb": 30, "fifty": 50}
@@ -198,8 +201,9 @@ def test_a_story_adds_what_its_last_ten_minutes_showed_to_what_is_new(history: l
         now += passed
         found = story.assess(event(cmdline, now, name))
         own = set(cmdline.split()) & set(worth)
-        known = {word for (where, word), at in shown.items() if where == name != "" and now - at <= WINDOW}
-        carried = known - own if own - known else set[str]()
+        known = {word: at for (where, word), at in shown.items() if where == name != "" and now - at < WINDOW}
+        carried = known.keys() - own if own - known.keys() else set[str]()
         assert set(names(found)) == carried
-        assert found.score == min(100, sum(worth[word] for word in own | carried))
-        shown |= {(name, word): now for word in own - known}
+        left = {word: math.ceil(worth[word] * (WINDOW - now + known[word]) / WINDOW) for word in carried}
+        assert found.score == min(100, sum(worth[word] for word in own) + sum(left.values()))
+        shown |= {(name, word): now for word in own - known.keys()}

@@ -37,6 +37,15 @@ class OutputSettings(Struct, frozen=True, forbid_unknown_fields=True):
     fsync_seconds: Annotated[float, Meta(gt=0, le=3600)] = 1.0
 
 
+class YaraSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which YARA rules files are scanned with, and within which bounds; `queue` files may wait for it."""
+
+    rules: tuple[PathText, ...] = ()
+    max_bytes: Annotated[int, Meta(ge=1, le=1 << 30)] = 32 * _MIB
+    timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 10
+    queue: Annotated[int, Meta(ge=1, le=65_536)] = 1024
+
+
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. `policy` and `rules` are paths; the built-in ones are used where they lack."""
 
@@ -44,6 +53,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     output: OutputSettings = OutputSettings()
     policy: PathText | None = None
     rules: tuple[PathText, ...] = ()
+    indicators: tuple[PathText, ...] = ()
+    yara: YaraSettings = YaraSettings()
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
 

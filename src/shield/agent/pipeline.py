@@ -11,6 +11,7 @@ from msgspec import Struct
 from shield.event import Action, Category, Event
 from shield.policy import gate
 from shield.policy.load import PolicyInForce
+from shield.scorer.alerts import Alerts
 from shield.scorer.score import Scorer
 
 _UNSCORED: frozenset[Category] = frozenset(("heartbeat", "loss", "tamper", "response"))
@@ -38,6 +39,7 @@ class Pipeline:
     def __init__(self, scorer: Scorer, policy: PolicyInForce, agent_id: str, gaps: Gaps) -> None:
         self.tally = Tally()
         self._scorer = scorer
+        self._alerts = Alerts(policy.policy.story.window_seconds * 1_000_000_000)
         self._policy = policy.policy
         self._policy_version = policy.label
         self._agent_id = agent_id
@@ -74,9 +76,13 @@ class Pipeline:
             attack=found.attack,
             signals=found.signals,
             story=found.story,
+            alert_id=self._alert_id(draft, found.dedupe_key) if action == "ALERT" else "",
             evidence_complete=draft.evidence_complete and not gaps,
             gaps=gaps,
         )
+
+    def _alert_id(self, draft: Event, dedupe_key: str) -> str:
+        return self._alerts.of(draft.correlation_id or dedupe_key, draft.event_id, draft.ts_ns)
 
     def _as_it_is(self, draft: Event) -> Event:
         return msgspec.structs.replace(

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from shield.agent.losses import Losses
 from shield.agent.pipeline import Pipeline, Tally
-from shield.collector.replay.jsonl import Damaged, read
+from shield.collector.replay.damage import Damaged
+from shield.collector.replay.jsonl import read
 from shield.event import Event, Ledger
 from shield.normalizer.recorded import RecordedNormalizer
 

@@ -1,17 +1,26 @@
 """Finding and reading rule files: the ones Shield comes with, and a user's own files and folders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from msgspec import Struct
 
+from shield.agent.rulecache import Compiled, RuleCache, key_of
 from shield.policy.document import DocumentError
-from shield.scorer.sigma.rule import Rule, parse
+from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.filter_rule import Filter
+from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.ruleset import Ruleset, collected, usable
+from shield.scorer.sigma.scan import Databases
 
 SHIPPED = "shipped"
 _SUFFIXES = (".yml", ".yaml")
 _TESTS = (".test.yml", ".test.yaml")
+_LARGEST = 16 << 20
+
+Progress = Callable[[Iterable[tuple[str, bytes]], int], Iterable[tuple[str, bytes]]]
+"""Passes files through while it shows how far the work has come; the number is how many they are."""
 
 
 class NoRules(Exception):
@@ -19,28 +28,58 @@ class NoRules(Exception):
 
 
 class Rulebook(Struct, frozen=True):
-    """The rules that loaded, and a line for each that didn't."""
+    """The rules that loaded, and a line for each that didn't. `key` is what the cache keeps them under."""
 
-    rules: tuple[Rule, ...]
+    ruleset: Ruleset
     problems: tuple[str, ...] = ()
+    databases: Databases = Databases()
+    key: str = ""
+    _parsed: Compiled | None = None
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules about single events."""
+        return self.ruleset.rules
+
+    @property
+    def correlations(self) -> tuple[Correlation, ...]:
+        """The rules about several events."""
+        return self.ruleset.correlations
+
+    def keep(self, cache: RuleCache) -> None:
+        """Put what was compiled since it was loaded into the cache."""
+        if self._parsed is not None and self.databases.fresh:
+            cache.save(self.key, Compiled(self._parsed.ruleset, self._parsed.problems, self.databases.known))
+            self.databases.fresh = False
 
 
-def load(places: Sequence[str] = ()) -> Rulebook:
+def load(
+    places: Sequence[str] = (),
+    placeholders: Mapping[str, Sequence[str]] | None = None,
+    cache: RuleCache | None = None,
+    progress: Progress = lambda items, _: items,
+) -> Rulebook:
     """Return the rules in `places`: files, folders, or the word `shipped`; the shipped ones where none is given.
 
-    A rule in a folder that can't be used is a problem, and the others load. Raises NoRules where a place is missing,
-    a file named by itself can't be used, or nothing at all loads.
+    `placeholders` are the policy's. A rule in a folder that can't be used is a problem, and the others load. Raises
+    NoRules where a place is missing, a file named by itself can't be used, or nothing at all loads.
     """
-    rules: dict[str, Rule] = {}
-    problems: list[str] = []
-    for place in places or (SHIPPED,):
-        for rule in _rules(place, problems):
-            known = rules.setdefault(rule.id, rule)
-            if known is not rule:
-                problems.append(f"{rule.source}: the id {rule.id} is {known.source}'s already; give each rule its own")
-    if not rules:
-        raise NoRules("\n".join([f"no rule could be loaded from {', '.join(places)}", *problems[:20]]))
-    return Rulebook(tuple(rules.values()), tuple(problems))
+    unread: list[str] = []
+    found = [file for place in places or (SHIPPED,) for file in _files(place, unread)]
+    key = key_of(found)
+    compiled = cache.load(key) if cache else None
+    if compiled is None:
+        compiled = _compiled(progress(found, len(found)), frozenset(places))
+        fresh = True
+    else:
+        fresh = False
+    ruleset, problems = usable(compiled.ruleset, placeholders or {})
+    problems = [*unread, *compiled.problems, *problems]
+    if not ruleset.rules:
+        raise NoRules("\n".join([f"no rule could be loaded from {', '.join(places) or SHIPPED}", *problems[:20]]))
+    databases = Databases(compiled.databases)
+    databases.fresh = fresh
+    return Rulebook(ruleset, tuple(problems), databases, key, compiled)
 
 
 def shipped() -> Path:
@@ -49,29 +88,49 @@ def shipped() -> Path:
         return folder
 
 
-def _rules(place: str, problems: list[str]) -> Iterator[Rule]:
+def _compiled(found: Iterable[tuple[str, bytes]], named: frozenset[str]) -> Compiled:
+    """Return what the files hold; a file that was `named` by itself must be usable."""
+    from shield.scorer.sigma.parse import parse_all  # noqa: PLC0415  pySigma takes long to import, a cached start not
+
+    items: list[Rule | Correlation | Filter] = []
+    problems: list[str] = []
+    for path, content in found:
+        try:
+            items += parse_all(content, path)
+        except DocumentError as error:
+            if path in named:
+                raise NoRules(str(error)) from None
+            problems.append(str(error))
+    ruleset, doubles = collected(items)
+    return Compiled(ruleset, tuple(problems + doubles))
+
+
+def _files(place: str, unread: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the rule files of one place with their contents; tell of those in a folder that can't be read."""
     path = shipped() if place == SHIPPED else Path(place)
     if not path.exists():
         raise NoRules(f"{place}: there is no such file or folder; name a Sigma rule, a folder of them, or {SHIPPED}")
     if not path.is_dir():
         try:
-            yield from _read(path)
-        except (DocumentError, OSError) as error:
-            raise NoRules(_told(path, error)) from None
+            yield place, _content(path)
+        except OSError as error:
+            raise NoRules(_unreadable(path, error)) from None
         return
     for file in sorted(path.rglob("*")):
         if file.name.endswith(_SUFFIXES) and not file.name.endswith(_TESTS) and file.is_file():
             try:
-                yield from _read(file)
-            except (DocumentError, OSError) as error:
-                problems.append(_told(file, error))
+                yield str(file), _content(file)
+            except OSError as error:
+                unread.append(_unreadable(file, error))
 
 
-def _read(path: Path) -> list[Rule]:
-    return parse(path.read_bytes(), str(path))
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise OSError(0, f"larger than {_LARGEST >> 20} MiB, which no rule file is")
+    return content
 
 
-def _told(path: Path, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{path}: can't be read: {error.strerror}; check its owner and mode"
-    return str(error)
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{path}: can't be read: {error.strerror}; check its owner and mode"

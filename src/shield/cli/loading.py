@@ -1,12 +1,16 @@
 """Reading what a command is told to use: configuration, policy and rules. Bad input ends the command with code 2."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
 
 from shield.agent import configuration, rulebook
 from shield.agent.configuration import Configuration
 from shield.agent.rulebook import NoRules, Rulebook
+from shield.agent.rulecache import RuleCache, default_folder
 from shield.cli.errors import fail
 from shield.policy import load as policies
 from shield.policy.document import DocumentError
@@ -15,6 +19,7 @@ from shield.text import printable
 
 DEFAULT_CONFIGURATION = Path("/etc/shield/shield.yml")
 _PROBLEMS_SHOWN = 5
+_MANY = 200
 _LARGEST = 16 << 20
 
 
@@ -40,10 +45,10 @@ def load_policy(path: Path | None) -> PolicyInForce:
         fail(str(error))
 
 
-def load_rules(places: Sequence[str]) -> Rulebook:
-    """Return the rules in `places`, and tell on stderr of those in folders that can't be used."""
+def load_rules(places: Sequence[str], policy: PolicyInForce) -> Rulebook:
+    """Return the rules in `places`, with `policy`'s placeholders, and tell on stderr of those that can't be used."""
     try:
-        book = rulebook.load(places)
+        book = rulebook.load(places, policy.policy.placeholders, RuleCache(default_folder()), _with_bar)
     except NoRules as error:
         first, *rest = str(error).splitlines()
         fail(first, details=rest)
@@ -53,6 +58,13 @@ def load_rules(places: Sequence[str]) -> Rulebook:
     if more > 0:
         print(f"shield: {more} more rules left out; `shield rules check` tells of each", file=sys.stderr)
     return book
+
+
+def _with_bar(files: Iterable[tuple[str, bytes]], number: int) -> Iterator[tuple[str, bytes]]:
+    """Pass rule files through, with a progress bar where there are many and somebody looks."""
+    hidden = number < _MANY or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
+        yield from bar.track(files, total=number, description="Compiling rules")
 
 
 def _bytes(path: Path) -> bytes:

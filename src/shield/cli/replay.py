@@ -18,7 +18,7 @@ from shield.agent.replay import RecordedLosses, Replay
 from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
 from shield.cli.summary import of_ledger, of_tally, tell
-from shield.collector.replay.jsonl import Damaged
+from shield.collector.replay.damage import Damaged
 from shield.event import Event, encode
 from shield.exporter.console import ConsoleView
 from shield.normalizer.lineage import Lineage
@@ -44,11 +44,13 @@ def replay(
 ) -> None:
     """Run recorded events through the rules and the policy again; without --output, show what was found."""
     in_force = load_policy(policy)
-    book = load_rules(rules or ())
+    book = load_rules(rules or (), in_force)
     opened = [_open(name) for name in files]
     window_ns = in_force.policy.story.window_seconds * _SECOND_NS
     losses = RecordedLosses(window_ns)
-    pipeline = Pipeline(Scorer(book.rules, in_force.policy), in_force, identify().agent_id, losses.gaps)
+    pipeline = Pipeline(
+        Scorer(book.ruleset, in_force.policy, book.databases), in_force, identify().agent_id, losses.gaps
+    )
     damages = _Damages()
     run = Replay(RecordedNormalizer(Lineage("replay")), pipeline, damages)
     view = (

@@ -24,10 +24,12 @@ Places = Annotated[list[str] | None, typer.Argument(metavar="[PLACE]...", help="
 @app.command("list")
 def list_rules(places: Places = None) -> None:
     """List the rules in PLACE (the shipped ones without) with their points under the built-in policy."""
-    book = load_rules(places or ())
-    weights = points(book.rules, load_policy(None).policy)
+    policy = load_policy(None)
+    book = load_rules(places or (), policy)
+    every = (*book.rules, *book.correlations)
+    weights = points(every, policy.policy)
     table = Table("points", "level", "name", "title", "ATT&CK", box=None, pad_edge=False)
-    for rule in sorted(book.rules, key=lambda rule: (-weights[rule.id], rule.name)):
+    for rule in sorted(every, key=lambda rule: (-weights[rule.id], rule.name)):
         cells = (str(weights[rule.id]), rule.level, rule.name, rule.title, ", ".join(rule.attack))
         table.add_row(*(Text(printable(cell)) for cell in cells))
     with quiet_end():
@@ -46,6 +48,6 @@ def check(places: Places = None) -> None:
     with quiet_end():
         for problem in book.problems:
             print(printable(problem))
-        print(f"{len(book.rules)} rules can be used, {len(book.problems)} can't")
+        print(f"{len(book.ruleset)} rules can be used, {len(book.problems)} can't")
     if book.problems:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from shield.agent.identity import identify
 from shield.agent.losses import Losses
 from shield.agent.pipeline import Pipeline
 from shield.agent.rulebook import Rulebook
+from shield.agent.rulecache import RuleCache, default_folder
 from shield.agent.watch import Parts, Summary, Watch, new_id
 from shield.cli.errors import fail
 from shield.cli.loading import load_configuration, load_policy, load_rules
@@ -52,7 +53,7 @@ def run(
     """Watch this host: score every process that starts, and write it down. Ctrl-C stops."""
     settings = load_configuration(config)
     in_force = load_policy(policy or (Path(settings.policy) if settings.policy else None))
-    book = load_rules(rules or settings.rules)
+    book = load_rules(rules or settings.rules, in_force)
     stop = _Stop()
     selection = _open_source(settings.source)
     try:
@@ -81,8 +82,9 @@ def _watch(
     terminal = NonBlockingWriter(sys.stdout) if console else None
     advice = {rule.id: rule.next for rule in book.rules if rule.next}
     view = ConsoleView(Console(file=cast("TextIO", terminal)), advice, everything=everything) if terminal else None
-    scorer = Scorer(book.rules, policy.policy)
+    scorer = Scorer(book.ruleset, policy.policy, book.databases)
     scorer.prepare(identity.os)
+    book.keep(RuleCache(default_folder()))
     watch = Watch(
         Parts(
             identity=identity,
@@ -91,7 +93,7 @@ def _watch(
             pipeline=Pipeline(scorer, policy, identity.agent_id, losses.gaps),
             losses=losses,
             writer=writer,
-            rules=len(book.rules),
+            rules=len(book.ruleset),
             heartbeat_s=settings.heartbeat_seconds,
             view=view,
             show_all=everything,
@@ -148,7 +150,7 @@ def _greeting(host: str, selection: Selection, book: Rulebook, policy: PolicyInF
     return [
         f"Shield {__version__} watches {host} through {selection.source.name}. Alert-only: it changes nothing here.",
         *refused,
-        f"  {len(book.rules)} rules, policy {policy.label}, events to {path}. Ctrl-C stops.",
+        f"  {len(book.ruleset)} rules, policy {policy.label}, events to {path}. Ctrl-C stops.",
     ]
 
 

@@ -102,16 +102,23 @@ class Lineage:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def find(self, pid: int, ticks: int) -> Node | None:
+        """Return the process of that pid and start; 0 ticks stand for an unknown start, on either side."""
+        node = self._nodes.get(pid)
+        if node is None or (node.ticks != ticks and node.ticks and ticks):
+            return None
+        return node
+
     def fork(self, pid: int, ticks: int, start_ns: int, ppid: int, parent_ticks: int) -> Node:
         """Add the process that `ppid` created; one that is known already is left as it is."""
-        known = self._find(pid, ticks)
+        known = self.find(pid, ticks)
         if known is not None and ticks:
             return known
         return self._add(pid, ticks, start_ns, ppid, parent_ticks)
 
     def exec(self, process: Process, user: User, ticks: int, parent_ticks: int) -> Node:
         """Record what `process` runs now; a process that is not known yet is added below its `ppid`."""
-        node = self._find(process.pid, ticks)
+        node = self.find(process.pid, ticks)
         if node is None or (not ticks and node.parent.pid != process.ppid):
             node = self._add(process.pid, ticks, process.start_ns, process.ppid, parent_ticks)
         node.start_ns = process.start_ns
@@ -120,20 +127,13 @@ class Lineage:
 
     def exit(self, pid: int, ticks: int) -> Node | None:
         """Forget a process; return what was known of it."""
-        node = self._find(pid, ticks)
+        node = self.find(pid, ticks)
         if node is not None:
             del self._nodes[pid]
         return node
 
-    def _find(self, pid: int, ticks: int) -> Node | None:
-        """Return the process of that pid and start; 0 ticks stand for an unknown start, on either side."""
-        node = self._nodes.get(pid)
-        if node is None or (node.ticks != ticks and node.ticks and ticks):
-            return None
-        return node
-
     def _add(self, pid: int, ticks: int, start_ns: int, ppid: int, parent_ticks: int) -> Node:
-        maker = self._find(ppid, parent_ticks) if ppid else None
+        maker = self.find(ppid, parent_ticks) if ppid else None
         if maker is not None:
             parent, above = maker.line()
             node = Node(pid, ticks, start_ns, parent, above)

@@ -1,27 +1,41 @@
 """The score of an event: its own signals, and those its story has shown before.
 
-Points add up and are capped at 100. Signals of earlier events of the same story count for as long as the policy says,
-so that a chain of small signs becomes one alert; but only an event that adds a sign the story hasn't shown yet carries
-them: a repeat of what is known scores on its own.
+Points add up and are capped at 100. Signals of earlier events of the same story still count, less and less until the
+policy's window is over, so that a chain of small signs becomes one alert; but only an event that adds a sign the story
+hasn't shown yet carries them: a repeat of what is known scores on its own.
 """
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from shield.event import Event, Platform, Severity, Signal
 from shield.policy.schema import LEVEL_POINTS, Policy
+from shield.scorer.sigma.correlation import Correlations
+from shield.scorer.sigma.correlation import signal as correlated
+from shield.scorer.sigma.correlation_rule import Correlation
 from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.ruleset import Ruleset
+from shield.scorer.sigma.scan import Databases
 
 SCORE_MOST = 100
 LOW_SIGNAL = "low_signal"
 _STORIES_MOST = 8192
 _SIGNALS_MOST = 64
+
+
+class Witness(Protocol):
+    """Something beside the rules that has signals to give: the baseline, indicators."""
+
+    def signals(self, event: Event) -> tuple[Signal, ...]:
+        """Return its signals about one event."""
+        ...
 
 
 class Assessment(Struct, frozen=True):
@@ -36,20 +50,34 @@ class Assessment(Struct, frozen=True):
 
 
 class Scorer:
-    """Scores events in their order, under one policy and one set of rules."""
+    """Scores events in their order, under one policy, with one set of usable rules and further witnesses.
 
-    def __init__(self, rules: Sequence[Rule], policy: Policy) -> None:
-        self._matcher = Matcher(rules, points(rules, policy))
+    `databases` are the rules' compiled scanners.
+    """
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        policy: Policy,
+        databases: Databases | None = None,
+        witnesses: Sequence[Witness] = (),
+    ) -> None:
+        self.correlations = Correlations(ruleset.correlations, ruleset.rules)
+        self._points = points((*ruleset.rules, *ruleset.correlations), policy)
+        self._referenced = self.correlations.referenced
+        self._silent = self.correlations.silent
+        self.matcher = Matcher(ruleset.rules, self._points, self._referenced, databases)
+        self._witnesses = witnesses
         self._window_ns = policy.story.window_seconds * 1_000_000_000
         self._stories: OrderedDict[str, dict[str, tuple[int, Signal]]] = OrderedDict()
 
     def prepare(self, os: Platform) -> None:
         """Compile the rules about one platform's events now, so that the first event needn't wait for it."""
-        self._matcher.prepare(os)
+        self.matcher.prepare(os)
 
     def assess(self, event: Event) -> Assessment:
         """Return the score of `event` and remember its signals for its story."""
-        signals = self._matcher.match(event)
+        signals = self._signals(event)
         if not signals:
             return _nothing(event.category, *_subject(event))
         story = self._earlier(event, signals) if event.correlation_id else ()
@@ -63,13 +91,29 @@ class Scorer:
             attack=tuple(sorted({technique for signal in counted for technique in signal.attack})),
         )
 
+    def _signals(self, event: Event) -> tuple[Signal, ...]:
+        """Return all signals of one event, the weightiest first."""
+        matched = self.matcher.matching(event)
+        found = self.matcher.signals(event, [rule for rule in matched if rule.id not in self._silent])
+        if (matched and self._concerned(matched)) or event.ts_ns >= self.correlations.due_ns:
+            fired = self.correlations.observe(event, matched)
+            found += tuple(correlated(match, self._points[match.correlation.id]) for match in fired)
+        for witness in self._witnesses:
+            found += witness.signals(event)
+        return tuple(sorted(found, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
+
+    def _concerned(self, matched: Sequence[Rule]) -> bool:
+        return any(rule.id in self._referenced for rule in matched)
+
     def _earlier(self, event: Event, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
         """Return the story's signals that add to this event's own, and add those to the story."""
         known = self._stories.pop(event.correlation_id, {})
-        known = {key: entry for key, entry in known.items() if event.ts_ns - entry[0] <= self._window_ns}
+        known = {key: entry for key, entry in known.items() if event.ts_ns - entry[0] < self._window_ns}
         own = {signal.rule_id for signal in signals}
         new = not own <= known.keys()
-        carried = tuple(signal for key, (_, signal) in known.items() if key not in own) if new else ()
+        carried = (
+            tuple(self._faded(entry, event.ts_ns) for key, entry in known.items() if key not in own) if new else ()
+        )
         for signal in signals:
             if signal.rule_id not in known and len(known) < _SIGNALS_MOST:
                 known[signal.rule_id] = event.ts_ns, msgspec.structs.replace(signal, event_id=event.event_id)
@@ -78,13 +122,22 @@ class Scorer:
             self._stories.popitem(last=False)
         return carried
 
+    def _faded(self, entry: tuple[int, Signal], now_ns: int) -> Signal:
+        """Return an earlier signal with what is left of its points: in proportion to the time left, rounded up."""
+        seen_ns, signal = entry
+        left_ns = self._window_ns - max(0, now_ns - seen_ns)
+        left = -(-signal.points * left_ns // self._window_ns)
+        if left == signal.points:
+            return signal
+        return msgspec.structs.replace(signal, points=left, full_points=signal.points)
 
-def points(rules: Sequence[Rule], policy: Policy) -> dict[str, int]:
+
+def points(rules: Sequence[Rule | Correlation], policy: Policy) -> dict[str, int]:
     """Return each rule's points under `policy`, by the rule's id: its weight, else its own points, else its level's."""
     return {rule.id: _points(rule, policy.weights, LEVEL_POINTS | policy.levels) for rule in rules}
 
 
-def _points(rule: Rule, weights: Mapping[str, int], levels: Mapping[Severity, int]) -> int:
+def _points(rule: Rule | Correlation, weights: Mapping[str, int], levels: Mapping[Severity, int]) -> int:
     by_id = weights.get(rule.id)
     weight = weights.get(rule.name) if by_id is None else by_id
     if weight is not None:

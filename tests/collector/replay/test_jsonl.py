@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shield.collector.replay.jsonl import LINE_MOST, Damaged, read
+from shield.collector.replay.damage import Damaged
+from shield.collector.replay.jsonl import LINE_MOST, read
 from shield.record import RecordedEvent
 
 EVENT = b'{"category":"process_start","data":{"process":{"pid":7}}}'

@@ -7,7 +7,7 @@ import pytest
 
 from shield.event import Ancestor, Category, Data, Event, Evidence, Platform, Process, User
 from shield.scorer.sigma.matcher import Matcher
-from shield.scorer.sigma.rule import parse
+from shield.scorer.sigma.parse import parse
 
 ID = "00000000-0000-4000-8000-{:012}"
 

@@ -16,7 +16,8 @@ from shield.event import Ancestor, Data, Event, Process, User
 from shield.policy.document import DocumentError
 from shield.scorer.sigma.condition import comparisons
 from shield.scorer.sigma.matcher import Matcher
-from shield.scorer.sigma.rule import Rule, parse
+from shield.scorer.sigma.parse import parse
+from shield.scorer.sigma.rule import Rule
 
 RULES = Path(os.environ.get("SHIELD_SIGMAHQ", Path(__file__).parents[4] / "shared" / "data" / "sigmahq"))
 CASES = RULES.parent / "regression"

@@ -3,7 +3,7 @@
 import pytest
 
 from shield.policy.document import DocumentError
-from shield.scorer.sigma.rule import parse
+from shield.scorer.sigma.parse import parse
 
 RULE = b"""title: Something odd
 id: 6d3f1a0e-54a5-4f0b-9d0c-000000000001

@@ -5,20 +5,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from shield.collector.replay.damage import Damaged
 from shield.record import RecordedEvent
 
 LINE_MOST = 16 << 20
 """A line longer than this, in bytes, is no event: it is refused without being held in memory."""
 
 _decoder = msgspec.json.Decoder(RecordedEvent)
-
-
-class Damaged(msgspec.Struct, frozen=True):
-    """A line that is no event."""
-
-    source: str
-    line: int
-    problem: str
 
 
 def read(file: BinaryIO, source: str) -> Iterator[tuple[bytes, RecordedEvent | Damaged]]:

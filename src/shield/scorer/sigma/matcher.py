@@ -1,51 +1,82 @@
 """Which rules match an event: the one interface through which the rest of Shield sees Sigma.
 
-Rules are grouped by what kind of event they are about. In a group each distinct comparison is made once an event,
-whatever the number of rules that ask for it, and which rules follow from a set of comparisons is remembered.
+Rules are grouped by log source. In a group an index (`candidates`) names the few rules that an event may match; only
+their conditions are looked at.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from shield.event import Category, Event, Evidence, Platform, Signal
-from shield.scorer.sigma.compare import Comparisons, Memory
-from shield.scorer.sigma.condition import Comparison, Oracle, comparisons, holds, reasons
-from shield.scorer.sigma.fields import CATEGORIES, getter, texts
+from shield.event import Event, Evidence, Platform, Signal
+from shield.scorer.sigma import logsource
+from shield.scorer.sigma.candidates import Candidates
+from shield.scorer.sigma.condition import Comparison, reasons
+from shield.scorer.sigma.evaluate import Holds, View, compiled, matched, oracle
+from shield.scorer.sigma.logsource import LogSource
+from shield.scorer.sigma.predicate import place_of
 from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.scan import ENGINE, Databases, Engine
+from shield.scorer.sigma.value import Value, shown
 
 VALUE_MOST = 240
 
 
 class Matcher:
-    """Matches events against `rules`; `points` gives each rule's points by its id, and a rule of 0 points is off."""
+    """Matches events against `rules`; `points` gives each rule's points by its id, and a rule of 0 points is off.
 
-    def __init__(self, rules: Iterable[Rule], points: Mapping[str, int]) -> None:
-        self._rules = [rule for rule in rules if points[rule.id] > 0]
+    `needed` are ids of rules that are matched though they give no points. `databases` keeps compiled scanners.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        points: Mapping[str, int],
+        needed: frozenset[str] = frozenset(),
+        databases: Databases | None = None,
+        engine: Engine = ENGINE,
+    ) -> None:
+        self._rules = [rule for rule in rules if points[rule.id] > 0 or rule.id in needed]
         self._points = points
-        self._groups: dict[tuple[Category, Platform], _Group] = {}
+        self._databases = databases or Databases()
+        self._engine: Engine = engine
+        self._groups: dict[tuple[str, ...], _Group] = {}
 
     def prepare(self, os: Platform) -> None:
-        """Compile the rules about events of one platform now; else each kind is compiled at its first event."""
-        for category in CATEGORIES.values():
-            self._group(category, os)
+        """Compile the rules about what Shield observes on a platform now, not at the first event of each kind."""
+        for category in logsource.OBSERVED:
+            self._grouped((os, category), logsource.observed(os, category))
+
+    def prepare_all(self, on_source: Callable[[LogSource], None] = lambda source: None) -> None:
+        """Compile the rules about every log source that rules name, so that all databases are known."""
+        for source in logsource.named(self._rules):
+            on_source(source)
+            self._grouped((source.product, source.service, source.category), source)
 
     def match(self, event: Event) -> tuple[Signal, ...]:
         """Return a signal for each rule that matches, the weightiest first."""
-        group = self._groups.get((event.category, event.os)) or self._group(event.category, event.os)
-        if not group.rules:
+        return self.signals(event, self.matching(event))
+
+    def matching(self, event: Event) -> list[Rule]:
+        """Return the rules that match, in the order they were loaded."""
+        log = event.data.log
+        key = (event.os, event.category) if log is None else (log.product, log.service, log.category)
+        group = self._groups.get(key) or self._grouped(key, logsource.of(event))
+        return group.matching(event)
+
+    def signals(self, event: Event, rules: Sequence[Rule]) -> tuple[Signal, ...]:
+        """Return a signal for each of `rules`, which match `event`, that gives points; the weightiest first."""
+        if not rules:
             return ()
-        matched = group.matching(event)
-        if not matched:
-            return ()
-        signals = [self._signal(rule, group, event) for rule in matched]
+        view = View(event)
+        signals = [self._signal(rule, view) for rule in rules if self._points[rule.id] > 0]
         return tuple(sorted(signals, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
 
-    def _group(self, category: Category, os: Platform) -> "_Group":
-        about = [rule for rule in self._rules if applies(rule, category, os)]
-        group = self._groups[category, os] = _Group(about)
+    def _grouped(self, key: tuple[str, ...], source: LogSource) -> "_Group":
+        about = [rule for rule in self._rules if logsource.covers(rule, source)]
+        group = self._groups[key] = _Group(about, source.logged, self._databases, self._engine)
         return group
 
-    def _signal(self, rule: Rule, group: "_Group", event: Event) -> Signal:
-        first, *further = group.evidence(rule, event) or [Evidence("", "", "")]
+    def _signal(self, rule: Rule, view: View) -> Signal:
+        first, *further = evidence(rule, view) or [Evidence("", "", "")]
         return Signal(
             rule_id=rule.id,
             name=rule.name,
@@ -60,55 +91,43 @@ class Matcher:
         )
 
 
-def applies(rule: Rule, category: Category, os: Platform) -> bool:
-    """Return whether `rule` is about events of that category on that platform."""
-    if rule.service is not None or CATEGORIES.get(rule.category or "") != category:
-        return False
-    return rule.product in (None, os)
-
-
 class _Group:
-    """The rules about one kind of event."""
+    """The rules about one log source. A condition is compiled when it is first looked at."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
-        self._comparisons = Comparisons(one for rule in rules for one in comparisons(rule.condition))
-        self._decided = Memory()
+    def __init__(self, rules: Sequence[Rule], logged: bool, databases: Databases, engine: Engine) -> None:
+        self._rules = rules
+        self._conditions: list[Holds | None] = [None] * len(rules)
+        self._candidates = Candidates(rules, logged, databases, engine)
 
-    def matching(self, event: Event) -> tuple[Rule, ...]:
-        """Return the rules that match, in the order they were loaded."""
-        held = self._comparisons.held(event)
-        decided: tuple[Rule, ...] | None = self._decided.get(held)
-        if decided is None:
-            oracle = self._oracle(held)
-            decided = tuple(rule for rule in self.rules if holds(rule.condition, oracle))
-            self._decided.remember(held, decided)
-        return decided
-
-    def evidence(self, rule: Rule, event: Event) -> list[Evidence]:
-        """Return why a rule that matches does, one piece a field, the most specific pattern first."""
-        best: dict[str, Comparison] = {}
-        for reason in reasons(rule.condition, self._oracle(self._comparisons.held(event))):
-            known = best.get(reason.field)
-            if known is None or len(reason.predicate.pattern) > len(known.predicate.pattern):
-                best[reason.field] = reason
-        ranked = sorted(best.values(), key=lambda one: -len(one.predicate.pattern))
-        return [_evidence(one, event) for one in ranked]
-
-    def _oracle(self, held: int) -> Oracle:
-        return lambda comparison: self._comparisons.is_held(comparison, held)
+    def matching(self, event: Event) -> list[Rule]:
+        """Return the rules that match."""
+        view, found = None, []
+        for number in self._candidates.of(event):
+            if view is None:
+                view = View(event)
+            holds = self._conditions[number]
+            if holds is None:
+                holds = self._conditions[number] = compiled(self._rules[number].condition)
+            if holds(view):
+                found.append(self._rules[number])
+        return found
 
 
-def _evidence(comparison: Comparison, event: Event) -> Evidence:
-    found = (getter(comparison.field) if comparison.field else texts)(event)
-    predicate = comparison.predicate
-    return Evidence(comparison.field, _around(predicate.matched(found), predicate.place), predicate.pattern)
+def evidence(rule: Rule, view: View) -> list[Evidence]:
+    """Return why a rule that matches does, one piece a field, the most specific pattern first."""
+    best: dict[str, Comparison] = {}
+    for reason in reasons(rule.condition, oracle(view)):
+        known = best.get(reason.field)
+        if known is None or len(shown(reason.value)) > len(shown(known.value)):
+            best[reason.field] = reason
+    ranked = sorted(best.values(), key=lambda one: -len(shown(one.value)))
+    return [Evidence(one.field, _around(matched(one, view), one.value), shown(one.value)) for one in ranked]
 
 
-def _around(text: str, place: Callable[[str], int]) -> str:
+def _around(text: str, value: Value) -> str:
     """Return `text`, or where it is long the part of it around the match."""
     if len(text) <= VALUE_MOST:
         return text
-    begin = max(0, place(text) - VALUE_MOST // 3)
+    begin = max(0, place_of(value, text) - VALUE_MOST // 3)
     end = begin + VALUE_MOST
     return ("…" if begin else "") + text[begin:end] + ("…" if end < len(text) else "")

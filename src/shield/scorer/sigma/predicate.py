@@ -1,163 +1,169 @@
-"""One comparison of a rule: does this value of a field match?
+"""What a rule's value asks, as a test of a field's value.
 
-Sigma compares texts without regard to case unless a rule says `cased`; regular expressions regard it. A value that is a
-list matches if any element does. https://sigmahq.io/docs/basics/modifiers.html
+A value that is a list matches if any element does. What the telemetry says is compared by what the rule asks for:
+a number in a rule is looked for in texts that are numbers (`123`, `0x7b`), a text in a number as it is written.
 """
 
 import ipaddress
 import operator
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from sigma.types import (
-    CompareOperators,
-    SigmaBool,
-    SigmaCasedString,
-    SigmaCIDRExpression,
-    SigmaCompareExpression,
-    SigmaExists,
-    SigmaNull,
-    SigmaNumber,
-    SigmaRegularExpression,
-    SigmaRegularExpressionFlag,
-    SigmaString,
-    SigmaTimestampPart,
-    SigmaType,
-    SpecialChars,
-)
+from datetime import UTC, datetime
+from typing import Any
 
 from shield.scorer.sigma.expression import search
-from shield.scorer.sigma.fields import Value
+from shield.scorer.sigma.fields import FieldValue
+from shield.scorer.sigma.value import (
+    Compare,
+    Exists,
+    Expression,
+    Network,
+    Null,
+    Number,
+    Text,
+    TimePart,
+    TimeUnit,
+    Truth,
+    Value,
+    Wildcard,
+)
 
 Test = Callable[[Any], bool]
+"""Tells of one value, not a list, or of None for an absent one."""
 
-_COMPARISONS: dict[CompareOperators, Callable[[float, float], bool]] = {
-    CompareOperators.LT: operator.lt,
-    CompareOperators.LTE: operator.le,
-    CompareOperators.GT: operator.gt,
-    CompareOperators.GTE: operator.ge,
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
-_FLAG_LETTERS = {
-    SigmaRegularExpressionFlag.IGNORECASE: "i",
-    SigmaRegularExpressionFlag.MULTILINE: "m",
-    SigmaRegularExpressionFlag.DOTALL: "s",
+_UNITS: dict[TimeUnit, Callable[[datetime], int]] = {
+    "minute": lambda time: time.minute,
+    "hour": lambda time: time.hour,
+    "day": lambda time: time.day,
+    "week": lambda time: time.isocalendar().week,
+    "month": lambda time: time.month,
+    "year": lambda time: time.year,
 }
-_ANY = SpecialChars.WILDCARD_MULTI
+_FRACTION = re.compile(r"(\.\d{6})\d+")
+_EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
+_SECONDS_MOST = 4_102_444_800.0  # the year 2100: numbers above are of a finer unit
 
 
-class Unsupported(ValueError):
-    """A rule asks for a comparison that this version can't make."""
+def any_of(test: Test, found: FieldValue) -> bool:
+    """Return whether a field's value, None where it is absent, passes `test`."""
+    if isinstance(found, tuple):
+        return any(map(test, found))
+    return test(found)
 
 
-def _at_the_beginning(text: str) -> int:
-    return 0
+def element(test: Test, found: FieldValue) -> str:
+    """Return the text that passes `test`: `found`, or the first of its elements that does."""
+    elements = found if isinstance(found, tuple) else (found,)
+    return next((shown(one) for one in elements if test(one)), "")
 
 
-class Predicate(NamedTuple):
-    """A compiled comparison with one value.
+def test_of(value: Value) -> Test:
+    """Return the test that `value` stands for; its placeholders and field references must be replaced before.
 
-    `pattern` is how people read it, `identity` tells it from others. A text for which it holds contains `literal` once
-    its case is folded, and matches `expression`; `""` where that is not known. `place` says where in such a text the
-    match begins.
+    Raises re.error where a regular expression is none.
     """
-
-    identity: str
-    pattern: str
-    test: Test
-    literal: str = ""
-    expression: str = ""
-    place: Callable[[str], int] = _at_the_beginning
-
-    def holds(self, value: Value) -> bool:
-        """Return whether a field's value, None where it is absent, matches."""
-        if isinstance(value, tuple):
-            return any(self.test(element) for element in value)
-        return self.test(value)
-
-    def matched(self, value: Value) -> str:
-        """Return the text that made this predicate hold for `value`."""
-        elements = value if isinstance(value, tuple) else (value,)
-        return next((_shown(element) for element in elements if self.test(element)), "")
-
-
-def compile_value(value: SigmaType) -> Predicate:
-    """Return the predicate of a value in a rule. Raises Unsupported."""
     match value:
-        case SigmaCasedString():
-            return _text(value, "cased")
-        case SigmaString():
-            return _text(value, "text")
-        case SigmaTimestampPart():  # a kind of SigmaNumber
-            raise Unsupported("parts of a time (hour, day and the like)")
-        case SigmaBool() | SigmaNumber() | SigmaCompareExpression():
-            return _number_or_truth(value)
-        case SigmaNull():
-            return _predicate("null", "null", lambda found: found is None)
-        case SigmaExists():
-            exists = bool(value)
-            return _predicate("exists", "exists" if exists else "absent", lambda found: (found is not None) is exists)
-        case SigmaRegularExpression():
-            return _regular_expression(value)
-        case SigmaCIDRExpression():
-            network = value.network
-            return _predicate("cidr", str(network), lambda found: _within(found, network))
+        case Text(parts, cased):
+            return _of_text(text_test(parts), shown if cased else folded)
+        case Expression():
+            return _expression(value)
+        case Number(number):
+            return lambda found: as_number(found) == number
+        case Truth(truth):
+            wanted = str(truth).lower()
+            return lambda found: folded(found) == wanted
+        case Compare(name, limit):
+            return _comparison(_OPERATORS[name], limit)
+        case Null():
+            return lambda found: found is None
+        case Exists(exists):
+            return lambda found: (found is not None) is exists
+        case Network(cidr):
+            return _network(cidr)
+        case TimePart(unit, number):
+            return _time_part(_UNITS[unit], number)
         case _:
-            raise Unsupported(f"comparisons of the kind {type(value).__name__.removeprefix('Sigma')}")
+            raise TypeError(f"{type(value).__name__} is no test of one field")
 
 
-def _predicate(kind: str, pattern: str, test: Test) -> Predicate:
-    return Predicate(f"{kind} {pattern}", pattern, test)
+def place_of(value: Value, text: str) -> int:
+    """Return where in a `text` that passes the test the match begins, as near as can be told."""
+    match value:
+        case Text(parts, cased):
+            longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
+            return max(0, (text if cased else text.casefold()).find(longest))
+        case Expression():
+            return search(expression_text(value))(text) or 0
+        case _:
+            return 0
 
 
-def _number_or_truth(value: SigmaBool | SigmaNumber | SigmaCompareExpression) -> Predicate:
-    if isinstance(value, SigmaBool):
-        wanted = str(value.boolean).lower()
-        return _predicate("truth", wanted, lambda found: _folded(found) == wanted)
-    if isinstance(value, SigmaNumber):
-        number = float(value.number)
-        return _predicate("number", str(value.number), lambda found: _number(found) == number)
-    return _comparison(value)
+def expression_text(value: Expression) -> str:
+    """Return the regular expression itself."""
+    return "".join(str(part) for part in value.parts)
 
 
-def _text(value: SigmaString, kind: str) -> Predicate:
-    shown = str(value)
-    fold = _shown if kind == "cased" else _folded
-    parts = [part if kind == "cased" or not isinstance(part, str) else part.casefold() for part in value.s]
-    if not all(isinstance(part, str | SpecialChars) for part in parts):
-        raise Unsupported("placeholders without a value (expand)")
-    literal = max((part for part in parts if isinstance(part, str)), key=len, default="")
-
-    def place(text: str) -> int:
-        return max(0, fold(text).find(literal))
-
-    return Predicate(f"{kind} {parts}", shown, _text_test(parts, fold), literal=literal.casefold(), place=place)
+def shown(found: FieldValue) -> str:
+    """Return a field's value as text; an absent one is empty."""
+    if isinstance(found, str):
+        return found
+    return str(found).lower() if isinstance(found, bool) else "" if found is None else str(found)
 
 
-def _text_test(parts: list[Any], fold: Callable[[Value], str]) -> Test:
+def folded(found: FieldValue) -> str:
+    """Return a field's value as text without regard to case."""
+    return shown(found).casefold()
+
+
+def as_number(found: FieldValue) -> int | float | None:
+    """Return a field's value as a number, None where it is none."""
+    if isinstance(found, bool) or found is None or isinstance(found, tuple):
+        return None
+    if not isinstance(found, str):
+        return found
+    for read in (lambda text: int(text, 0), float):
+        try:
+            return read(found)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def text_test(parts: tuple[Any, ...]) -> Test:
+    """Return the test of a text, case-folded unless case matters, for the parts of a value."""
     match parts:
-        case []:
-            return lambda found: found is None or found == ""
-        case [str(text)]:
-            return lambda found: found is not None and fold(found) == text
-        case [SpecialChars.WILDCARD_MULTI]:
-            return lambda found: found is not None
-        case [SpecialChars.WILDCARD_MULTI, str(text), SpecialChars.WILDCARD_MULTI]:
-            return lambda found: found is not None and text in fold(found)
-        case [str(text), SpecialChars.WILDCARD_MULTI]:
-            return lambda found: found is not None and fold(found).startswith(text)
-        case [SpecialChars.WILDCARD_MULTI, str(text)]:
-            return lambda found: found is not None and fold(found).endswith(text)
+        case ():
+            return lambda text: text is None or text == ""
+        case (str(whole),):
+            return lambda text: text == whole
+        case (Wildcard.MANY,):
+            return lambda text: text is not None
+        case (Wildcard.MANY, str(inner), Wildcard.MANY):
+            return lambda text: text is not None and inner in text
+        case (str(start), Wildcard.MANY):
+            return lambda text: text is not None and text.startswith(start)
+        case (Wildcard.MANY, str(end)):
+            return lambda text: text is not None and text.endswith(end)
         case _:
             expression = re.compile(_with_wildcards(parts), re.DOTALL)
-            return lambda found: found is not None and expression.fullmatch(fold(found)) is not None
+            return lambda text: text is not None and expression.fullmatch(text) is not None
 
 
-def _with_wildcards(parts: list[Any]) -> str:
+def _of_text(test: Test, fold: Callable[[FieldValue], str]) -> Test:
+    return lambda found: test(None if found is None else fold(found))
+
+
+def _with_wildcards(parts: tuple[Any, ...]) -> str:
     """Return a regular expression for `parts` in which no `*` is tried twice, so that no text takes long to refuse."""
     pieces = [""]
     for part in parts:
-        if part is _ANY:
+        if part is Wildcard.MANY:
             pieces.append("")
         else:
             pieces[-1] += re.escape(part) if isinstance(part, str) else "."
@@ -167,58 +173,47 @@ def _with_wildcards(parts: list[Any]) -> str:
     return first + "".join(f"(?>.*?{piece})" for piece in between) + ".*" + last
 
 
-def _regular_expression(value: SigmaRegularExpression) -> Predicate:
-    shown = str(value.regexp)
-    letters = "".join(sorted(_FLAG_LETTERS[flag] for flag in value.flags))
-    flagged = f"(?{letters}){shown}" if letters else shown
+def _expression(value: Expression) -> Test:
+    find = search(expression_text(value))
+    return lambda found: found is not None and find(shown(found)) is not None
+
+
+def _comparison(holds: Callable[[float, float], bool], limit: float) -> Test:
+    def test(found: FieldValue) -> bool:
+        number = as_number(found)
+        return number is not None and holds(number, limit)
+
+    return test
+
+
+def _network(cidr: str) -> Test:
+    network = ipaddress.ip_network(cidr, strict=False)
+
+    def test(found: FieldValue) -> bool:
+        try:
+            return ipaddress.ip_address(shown(found)) in network
+        except ValueError:
+            return False
+
+    return test
+
+
+def _time_part(part: Callable[[datetime], int], number: int) -> Test:
+    def test(found: FieldValue) -> bool:
+        time = _time(found)
+        return time is not None and part(time) == number
+
+    return test
+
+
+def _time(found: FieldValue) -> datetime | None:
+    """Return the time that a value names: Unix time in s, ms, us or ns, or ISO 8601 (UTC where it doesn't say)."""
     try:
-        find = search(flagged)
-    except re.error as error:
-        raise Unsupported(f"the regular expression {shown!r} ({error})") from None
-
-    def test(found: Value) -> bool:
-        return found is not None and find(_shown(found)) is not None
-
-    def place(text: str) -> int:
-        return find(text) or 0
-
-    return Predicate(f"re {flagged}", shown, test, expression=flagged, place=place)
-
-
-def _comparison(value: SigmaCompareExpression) -> Predicate:
-    compare = _COMPARISONS.get(value.op)
-    if compare is None:
-        raise Unsupported(f"the comparison {value.op.name.lower()}")
-    limit = float(value.number.number)
-
-    def test(found: Value) -> bool:
-        number = _number(found)
-        return number is not None and compare(number, limit)
-
-    return _predicate("compare", f"{value.op.value} {value.number}", test)
-
-
-def _number(found: Value) -> float | None:
-    if isinstance(found, bool) or found is None or isinstance(found, tuple):
+        number = as_number(found)
+        if number is not None:
+            seconds = next((number / unit for unit in _EPOCH_UNITS if abs(number / unit) <= _SECONDS_MOST), None)
+            return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+        time = datetime.fromisoformat(_FRACTION.sub(r"\1", shown(found).strip()))
+    except (ValueError, OverflowError, OSError):
         return None
-    try:
-        return float(int(found, 0)) if isinstance(found, str) else float(found)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _within(found: Value, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    try:
-        return ipaddress.ip_address(_shown(found)) in network
-    except ValueError:
-        return False
-
-
-def _shown(found: Value) -> str:
-    if isinstance(found, str):
-        return found
-    return str(found).lower() if isinstance(found, bool) else "" if found is None else str(found)
-
-
-def _folded(found: Value) -> str:
-    return _shown(found).casefold()
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,0 +1,230 @@
+"""Which of many rules an event may match, found without looking at their conditions.
+
+Each rule has up to three requirements (`requirement`). For each field there is a table from what its value may hold to
+the requirements that are then met, as the bits of one number: bit `k * rules + r` is requirement `k` of rule `r`. An
+event's numbers are joined by `or`; the rules of which every requirement is met are its candidates.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+from shield.event import Event
+from shield.scorer.sigma.fields import (
+    SHARED_PARTS,
+    FieldValue,
+    Getter,
+    getter,
+    is_observed,
+    observed_getter,
+    part_of,
+    texts,
+)
+from shield.scorer.sigma.predicate import as_number, expression_text, folded, shown
+from shield.scorer.sigma.requirement import GROUPS_MOST, requirements
+from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.scan import ENGINE, Databases, Engine, Needle, scanner
+from shield.scorer.sigma.value import Expression, Number, Text, Truth, Value, Wildcard
+
+# Together with the lengths below this bounds what a field's memory can hold to a few megabytes.
+_REMEMBERED = 4096
+_PARTS_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 1024
+
+
+class Memory(dict[Any, Any]):
+    """What was found out, by what it was found out about; begins anew when it holds `most` entries."""
+
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        super().__init__()
+        self._most = most
+
+    def remember(self, key: Hashable, found: Any) -> None:
+        """Keep `found`."""
+        if len(self) >= self._most:
+            self.clear()
+        self[key] = found
+
+
+class Candidates:
+    """The index of a list of rules about one log source; `logged` says that their events were read from a log."""
+
+    def __init__(self, rules: Sequence[Rule], logged: bool, databases: Databases, engine: Engine = ENGINE) -> None:
+        self._number = len(rules)
+        self._every = (1 << self._number) - 1
+        self._free, wanted = _wanted(rules)
+        fields = {name: _Field(values, databases, engine) for name, values in wanted.items()}
+        self._met = self._met_by_log(fields) if logged else self._met_by_observation(fields)
+
+    def of(self, event: Event) -> Iterator[int]:
+        """Yield the numbers of the rules that `event` may match, in their order."""
+        met, number = self._met(event), self._number
+        left = met & (met >> number) & (met >> 2 * number) & self._every
+        while left:
+            lowest = left & -left
+            yield lowest.bit_length() - 1
+            left ^= lowest
+
+    def _met_by_log(self, fields: Mapping[str, "_Field"]) -> Callable[[Event], int]:
+        """Return the function that adds up what an event read from a log meets: what isn't in the log is looked up."""
+        keywords = fields.get("")
+        elsewhere = [
+            (name, observed_getter(name), field)
+            for name, field in fields.items()
+            if name and (field.absent or is_observed(name))
+        ]
+
+        def met(event: Event) -> int:
+            log = event.data.log
+            held = self._free
+            own = log.fields if log else {}
+            for name, found in own.items():
+                field = fields.get(name)
+                if field is not None:
+                    held |= field.met(found)
+            for name, get, field in elsewhere:
+                if name not in own:
+                    held |= field.met(get(event))
+            return held | keywords.met(_joined(event)) if keywords else held
+
+        return met
+
+    def _met_by_observation(self, fields: Mapping[str, "_Field"]) -> Callable[[Event], int]:
+        """Return the function that adds up what an event that Shield observed meets."""
+        parts: dict[str, list[tuple[Getter, _Field]]] = {}
+        for name, field in fields.items():
+            parts.setdefault(part_of(name), []).append((getter(name) if name else _joined, field))
+        shared = [_Part(SHARED_PARTS[name], found) for name, found in parts.items() if name in SHARED_PARTS]
+        own = [pair for name, found in parts.items() if name not in SHARED_PARTS for pair in found]
+
+        def met(event: Event) -> int:
+            held = self._free
+            for part in shared:
+                held |= part.met(event)
+            for get, field in own:
+                held |= field.met(get(event))
+            return held
+
+        return met
+
+
+def _wanted(rules: Sequence[Rule]) -> tuple[int, dict[str, dict[Value, int]]]:
+    """Return the bits of the requirements that are met in any case, and those of all others by field and value."""
+    free, wanted = 0, dict[str, dict[Value, int]]()
+    for number, rule in enumerate(rules):
+        groups = requirements(rule.condition)
+        for slot in range(GROUPS_MOST):
+            bit = 1 << slot * len(rules) + number
+            if slot >= len(groups):
+                free |= bit
+                continue
+            for one in groups[slot]:
+                values = wanted.setdefault(one.field, {})
+                values[one.value] = values.get(one.value, 0) | bit
+    return free, wanted
+
+
+class _Part:
+    """The fields of one part of an event that many events share, mostly as the very same object."""
+
+    def __init__(self, get: Callable[[Event], object], fields: Sequence[tuple[Getter, "_Field"]]) -> None:
+        self._get = get
+        self._fields = fields
+        self._known = Memory(_PARTS_REMEMBERED)
+
+    def met(self, event: Event) -> int:
+        part = self._get(event)
+        known = self._known.get(id(part))
+        if known is not None and known[0] is part:  # the memory keeps the part, so no other can have its id
+            return known[1]
+        held = 0
+        for get, field in self._fields:
+            held |= field.met(get(event))
+        self._known.remember(id(part), (part, held))
+        return held
+
+
+class _Field:
+    """What the values of one field meet: by equality in tables, else by scanning for all that they may hold."""
+
+    def __init__(self, wanted: Mapping[Value, int], databases: Databases, engine: Engine) -> None:
+        self.absent = self._present = 0
+        self._exact: dict[str, int] = {}
+        self._numbers: dict[int | float, int] = {}
+        needles: dict[Needle, int] = {}
+        for value, bits in wanted.items():
+            self._file(value, bits, needles)
+        ordered = sorted(needles)  # the same in every process, so that the databases' digests are
+        self._bits = [needles[needle] for needle in ordered]
+        self._scanner = scanner(ordered, databases, engine) if needles else None
+        self._known = Memory()
+
+    def met(self, found: FieldValue) -> int:
+        """Return the bits that a value of the field meets; never too few, and seldom more than a test would say."""
+        kind = type(found)
+        if kind is str or kind is int:
+            known = self._known.get(found)
+            return self._learnt(found) if known is None else known
+        if found is None:
+            return self.absent
+        return self._met_by_each(found) if isinstance(found, tuple) else self._met_by(found)
+
+    def _learnt(self, found: Any) -> int:
+        bits = self._met_by(found)
+        if isinstance(found, int) or len(found) <= _LONGEST_REMEMBERED:
+            self._known.remember(found, bits)
+        return bits
+
+    def _met_by_each(self, found: tuple[Any, ...]) -> int:
+        bits = self._present
+        for element in found:
+            bits |= self._met_by(element)
+        return bits
+
+    def _met_by(self, found: FieldValue) -> int:
+        text, plain = shown(found), folded(found)
+        bits = self._present | self._exact.get(plain, 0)
+        if self._numbers:
+            number = as_number(found)
+            if number is not None:
+                bits |= self._numbers.get(number, 0)
+        if self._scanner is not None:
+            table = self._bits
+            for at in self._scanner.found(text, plain):
+                bits |= table[at]
+        return bits
+
+    def _file(self, value: Value, bits: int, needles: dict[Needle, int]) -> None:
+        """Put a value where it will be found."""
+        match value:
+            case Text(()):
+                self.absent |= bits
+                self._exact[""] = self._exact.get("", 0) | bits
+            case Text((Wildcard.MANY,)):
+                self._present |= bits
+            case Text((str(text),)):
+                text = text.casefold()
+                self._exact[text] = self._exact.get(text, 0) | bits
+            case Text(parts):
+                needle = _needle(parts)
+                needles[needle] = needles.get(needle, 0) | bits
+            case Number(number):
+                self._numbers[number] = self._numbers.get(number, 0) | bits
+            case Truth(truth):
+                text = str(truth).lower()
+                self._exact[text] = self._exact.get(text, 0) | bits
+            case Expression():
+                needle = Needle(expression_text(value), is_expression=True)
+                needles[needle] = needles.get(needle, 0) | bits
+            case _:
+                raise TypeError(f"{type(value).__name__} can't be looked up")
+
+
+def _joined(event: Event) -> str:
+    """Return all texts of an event in one: a keyword in any of them is in it."""
+    return "\n".join(texts(event))
+
+
+def _needle(parts: Sequence[Any]) -> Needle:
+    """Return the longest literal of a text with wildcards, and where in the text it must be."""
+    at = max((at for at, part in enumerate(parts) if isinstance(part, str)), key=lambda at: len(parts[at]))
+    return Needle(parts[at].casefold(), at_start=at == 0, at_end=at == len(parts) - 1)

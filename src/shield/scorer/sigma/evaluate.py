@@ -1,0 +1,138 @@
+"""The condition of a rule as a function of an event's fields."""
+
+from collections.abc import Callable
+from typing import Any
+
+from shield.event import Event
+from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation, Oracle
+from shield.scorer.sigma.fields import FieldValue, getter, texts
+from shield.scorer.sigma.predicate import Test, any_of, element, folded, test_of, text_test
+from shield.scorer.sigma.value import FieldReference, Text
+
+
+class View:
+    """The fields of one event, each taken out of it, and case-folded, once."""
+
+    __slots__ = ("_event", "_folded", "_found")
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self._found: dict[str, FieldValue] = {}
+        self._folded: dict[str, FieldValue] = {}
+
+    def found(self, field: str) -> FieldValue:
+        """Return the value of `field`, for `""` all texts of the event."""
+        if field not in self._found:
+            self._found[field] = getter(field)(self._event) if field else texts(self._event)
+        return self._found[field]
+
+    def folded(self, field: str) -> FieldValue:
+        """Return the value of `field` as text without regard to case, None where it is absent."""
+        if field not in self._folded:
+            found = self.found(field)
+            if isinstance(found, tuple):
+                self._folded[field] = tuple(map(folded, found))
+            else:
+                self._folded[field] = None if found is None else folded(found)
+        return self._folded[field]
+
+
+Holds = Callable[[View], bool]
+
+
+def compiled(clause: Clause) -> Holds:
+    """Return the function that says whether `clause` holds for an event."""
+    match clause:
+        case Comparison(field, value):
+            return _comparison(field, value)
+        case Negation(part):
+            holds = compiled(part)
+            return lambda view: not holds(view)
+        case AllOf(parts):
+            return _joined(parts, stops_at=False)
+        case AnyOf(parts):
+            return _joined(parts, stops_at=True)
+
+
+def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
+    """Return the function that looks at `parts` until one is `stops_at`, and says that, else the opposite."""
+    field = _common_field(parts)
+    if field is not None:
+        return _of_one_field(field, [text_test(part.value.parts) for part in parts], stops_at)
+    every = [compiled(part) for part in parts]
+
+    def holds(view: View) -> bool:
+        for part in every:
+            if part(view) is stops_at:
+                return stops_at
+        return not stops_at
+
+    return holds
+
+
+def _common_field(parts: tuple[Any, ...]) -> str | None:
+    """Return the field that all parts compare with a text without regard to case, None where it isn't so."""
+    fields = {part.field if _is_plain(part) else None for part in parts}
+    return fields.pop() if len(fields) == 1 else None
+
+
+def _is_plain(part: Clause) -> bool:
+    return isinstance(part, Comparison) and isinstance(part.value, Text) and not part.value.cased
+
+
+def _of_one_field(field: str, tests: list[Test], stops_at: bool) -> Holds:
+    def holds(view: View) -> bool:
+        folded = view.folded(field)
+        if isinstance(folded, tuple):
+            return any(any_of(test, folded) is stops_at for test in tests) is stops_at
+        for test in tests:
+            if test(folded) is stops_at:
+                return stops_at
+        return not stops_at
+
+    return holds
+
+
+def oracle(view: View) -> Oracle:
+    """Return the function that says of single comparisons whether they hold for an event."""
+    return lambda comparison: compiled(comparison)(view)
+
+
+def matched(comparison: Comparison, view: View) -> str:
+    """Return the text that makes `comparison`, which holds, hold."""
+    found = view.found(comparison.field)
+    if isinstance(comparison.value, FieldReference):
+        return element(lambda _: True, found)
+    return element(test_of(comparison.value), found)
+
+
+def _comparison(field: str, value: Any) -> Holds:
+    if isinstance(value, FieldReference):
+        return _reference(field, value)
+    if isinstance(value, Text) and not value.cased:
+        test = text_test(value.parts)
+        return lambda view: any_of(test, view.folded(field))
+    test = test_of(value)
+    return lambda view: any_of(test, view.found(field))
+
+
+def _reference(field: str, reference: FieldReference) -> Holds:
+    relation = _RELATIONS[reference.starts, reference.ends]
+
+    def holds(view: View) -> bool:
+        ours, theirs = view.folded(field), view.folded(reference.field)
+        return any(relation(one, other) for one in _elements(ours) for other in _elements(theirs))
+
+    return holds
+
+
+_RELATIONS: dict[tuple[bool, bool], Callable[[str, str], bool]] = {
+    (False, False): lambda one, other: one == other,
+    (True, False): lambda one, other: one.startswith(other),
+    (False, True): lambda one, other: one.endswith(other),
+    (True, True): lambda one, other: other in one,
+}
+
+
+def _elements(found: FieldValue) -> tuple[Any, ...]:
+    return found if isinstance(found, tuple) else () if found is None else (found,)

@@ -1,0 +1,336 @@
+"""Reading rules from Sigma files, with pySigma as the format's parser.
+
+Shield adds one mapping to the format, `shield`, which other tools ignore: `name` is what rationales show, `points` what
+the rule adds to a score (by its level where absent), `next` what an analyst should do when it fires.
+"""
+
+import re
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+    ConditionValueExpression,
+)
+from sigma.exceptions import (
+    SigmaConditionError,
+    SigmaDateError,
+    SigmaError,
+    SigmaIdentifierError,
+    SigmaLevelError,
+    SigmaLogsourceError,
+    SigmaStatusError,
+    SigmaTagError,
+    SigmaTitleError,
+)
+from sigma.policy.profiles import TrustedPolicy  # pyright: ignore[reportMissingTypeStubs]: they are inline
+from sigma.rule import SigmaDetections, SigmaRule  # pyright: ignore[reportMissingTypeStubs]: they are inline
+from sigma.types import (
+    CompareOperators,
+    SigmaBool,
+    SigmaCasedString,
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaExists,
+    SigmaExpansion,
+    SigmaFieldReference,
+    SigmaNull,
+    SigmaNumber,
+    SigmaRegularExpression,
+    SigmaRegularExpressionFlag,
+    SigmaString,
+    SigmaTimestampPart,
+    SigmaType,
+    SpecialChars,
+)
+from sigma.types import Placeholder as SigmaPlaceholder
+
+from shield.event import Severity
+from shield.policy.document import Document, documents
+from shield.policy.schema import Points
+from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
+from shield.scorer.sigma.correlation_rule import Correlation, correlation_of
+from shield.scorer.sigma.expression import search
+from shield.scorer.sigma.filter_rule import Filter, filter_of
+from shield.scorer.sigma.rule import Rule
+from shield.scorer.sigma.value import (
+    Compare,
+    Exists,
+    Expression,
+    FieldReference,
+    Network,
+    Null,
+    Number,
+    Operator,
+    Part,
+    Placeholder,
+    Text,
+    TimePart,
+    TimeUnit,
+    Truth,
+    Value,
+    Wildcard,
+    joined,
+)
+
+_PLACES: dict[type[SigmaError], tuple[str, ...]] = {
+    SigmaConditionError: ("detection", "condition"),
+    SigmaDateError: ("date",),
+    SigmaIdentifierError: ("id",),
+    SigmaLevelError: ("level",),
+    SigmaLogsourceError: ("logsource",),
+    SigmaStatusError: ("status",),
+    SigmaTagError: ("tags",),
+    SigmaTitleError: ("title",),
+}
+_OPERATORS: dict[CompareOperators, Operator] = {
+    CompareOperators.LT: "<",
+    CompareOperators.LTE: "<=",
+    CompareOperators.GT: ">",
+    CompareOperators.GTE: ">=",
+}
+_FLAG_LETTERS = {
+    SigmaRegularExpressionFlag.IGNORECASE: "i",
+    SigmaRegularExpressionFlag.MULTILINE: "m",
+    SigmaRegularExpressionFlag.DOTALL: "s",
+}
+_NOT_IN_PYSIGMA = {"utf16le": "wide"}
+"""Modifiers of the specification that pySigma knows by another name only."""
+
+_SEE = "see the Sigma specification"
+_NO_AGGREGATION = "write a correlation rule instead: Sigma has dropped `|` and what follows it"
+
+
+Item = Rule | Correlation | Filter
+
+
+class Unsupported(ValueError):
+    """A rule asks for what this version can't evaluate."""
+
+
+class Extension(Struct, frozen=True, forbid_unknown_fields=True):
+    """The mapping `shield` of a rule."""
+
+    name: str = ""
+    points: Points | None = None
+    next: str = ""
+
+
+def parse(text: bytes, name: str) -> list[Rule]:
+    """Return the plain rules in a file, correlations and filters left out. Raises DocumentError as `parse_all` does."""
+    return [item for item in parse_all(text, name) if isinstance(item, Rule)]
+
+
+def parse_all(text: bytes, name: str) -> list[Item]:
+    """Return the rules, correlation rules and filters in a file; `name` is the file's, for errors.
+
+    Raises DocumentError at the first document that is none, or is one that this version can't evaluate.
+    """
+    return [_item(document) for document in documents(text, name)]
+
+
+def _item(document: Document) -> Item:
+    plain = document.plain if isinstance(document.plain, dict) else {}
+    if "correlation" in plain:
+        return correlation_of(document)
+    if "filter" in plain:
+        return filter_of(document)
+    if "action" in plain:
+        remedy = "put what is common to several rules into each of them"
+        raise document.error(("action",), "Sigma has dropped `action` and what is global to a file", remedy)
+    return rule_of(document)
+
+
+def rule_of(document: Document) -> Rule:
+    """Return the rule that `document` is. Raises DocumentError."""
+    plain = document.plain
+    if not isinstance(plain, dict):
+        raise document.error((), "a rule is a mapping (title, logsource, detection)", "write a Sigma rule")
+    extension = document.convert(Extension, ("shield",))
+    try:
+        rule = SigmaRule.from_dict(_in_words_of_pysigma(cast("dict[str, Any]", plain)), policy=TrustedPolicy)
+        condition = condition_of(rule.detection)
+    except Unsupported as error:
+        raise document.error(("detection",), f"not supported: {error}", "leave this rule out") from None
+    except SigmaError as error:
+        raise document.error(place_of(error), str(error), remedy_of(error)) from None
+    except (TypeError, ValueError, AttributeError, KeyError) as error:  # what pySigma makes of some malformed rules
+        raise document.error((), f"not a Sigma rule: {error}", _SEE) from None
+    return _assembled(rule, extension, condition, document.name)
+
+
+def condition_of(detections: SigmaDetections) -> Clause:
+    """Return when the detections of a rule or a filter hold. Raises Unsupported, or what pySigma raises."""
+    clauses = tuple(_clause(condition.parsed) for condition in detections.parsed_condition)
+    return clauses[0] if len(clauses) == 1 else AnyOf(clauses)
+
+
+def place_of(error: SigmaError) -> tuple[str, ...]:
+    """Return the keys that lead to the part of a rule that pySigma refuses."""
+    return next((place for kind, place in _PLACES.items() if isinstance(error, kind)), ("detection",))
+
+
+def remedy_of(error: SigmaError) -> str:
+    """Return what to do about a rule that pySigma refuses."""
+    return _NO_AGGREGATION if "pipe syntax" in str(error).lower() else _SEE
+
+
+def _assembled(rule: SigmaRule, extension: Extension, condition: Clause, source: str) -> Rule:
+    level = rule.level.name.lower() if rule.level else "informational"
+    attack = [tag.name for tag in rule.tags if tag.namespace == "attack"]
+    return Rule(
+        id=str(rule.id or rule.title),
+        name=extension.name or rule.title,
+        title=rule.title,
+        level=msgspec.convert(level, Severity),
+        category=rule.logsource.category,
+        product=rule.logsource.product,
+        service=rule.logsource.service,
+        condition=condition,
+        reference=rule.name or "",
+        attack=tuple(name.upper() for name in attack if is_technique(name)),
+        tactics=tuple(name for name in attack if name[:1] not in "tTgGsS" or not name[1:2].isdigit()),
+        points=extension.points,
+        next=extension.next,
+        description=rule.description or "",
+        definition=rule.logsource.definition or "",
+        falsepositives=tuple(rule.falsepositives or ()),
+        status=rule.status.name.lower() if rule.status else "",
+        source=source,
+    )
+
+
+def is_technique(tag: str) -> bool:
+    """Return whether an ATT&CK tag names a technique (`t1059.004`), not a tactic, a group or a software."""
+    return tag[:1] in "tT" and tag[1:2].isdigit()
+
+
+def _in_words_of_pysigma(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the rule with modifiers that pySigma lacks replaced by those it has for the same."""
+    detection = plain.get("detection")
+    return plain | {"detection": _renamed(detection)} if isinstance(detection, dict) else plain
+
+
+def _renamed(part: Any) -> Any:
+    if isinstance(part, dict):
+        mapping = cast("dict[Any, Any]", part)
+        return {_renamed_key(key): _renamed(inner) for key, inner in mapping.items()}
+    if isinstance(part, list):
+        return [_renamed(inner) for inner in cast("list[Any]", part)]
+    return part
+
+
+def _renamed_key(key: Any) -> Any:
+    if not isinstance(key, str) or "|" not in key:
+        return key
+    field, *modifiers = key.split("|")
+    return "|".join([field, *(_NOT_IN_PYSIGMA.get(modifier, modifier) for modifier in modifiers)])
+
+
+def _clause(item: object) -> Clause:
+    match item:
+        case ConditionAND():
+            return AllOf(tuple(_clause(part) for part in item.args))
+        case ConditionOR():
+            return AnyOf(tuple(_clause(part) for part in item.args))
+        case ConditionNOT():
+            return Negation(_clause(item.args[0]))
+        case ConditionFieldEqualsValueExpression():
+            return _comparison(item.field, item.value)
+        case ConditionValueExpression():
+            return _keyword(item.value)
+        case _:
+            raise Unsupported(f"conditions of the kind {type(item).__name__}")
+
+
+def _comparison(field: str, value: SigmaType) -> Clause:
+    if isinstance(value, SigmaExpansion):
+        return AnyOf(tuple(_comparison(field, one) for one in value.values))
+    if isinstance(value, SigmaCompareExpression) and value.op is CompareOperators.NEQ:
+        return Negation(Comparison(field, Number(value.number.number)))
+    return Comparison(field, _value(value))
+
+
+def _keyword(value: SigmaType) -> Clause:
+    """Return the search for a bare value anywhere in an event: a text is looked for within longer ones."""
+    if isinstance(value, SigmaExpansion):
+        return AnyOf(tuple(_keyword(one) for one in value.values))
+    if isinstance(value, SigmaNumber):
+        value = SigmaString(str(value))
+    if isinstance(value, SigmaString):
+        text = _text(value)
+        return Comparison("", Text(joined((Wildcard.MANY, *text.parts, Wildcard.MANY)), text.cased))
+    return _comparison("", value)
+
+
+def _value(value: SigmaType) -> Value:
+    match value:
+        case SigmaString():
+            return _text(value)
+        case SigmaTimestampPart():  # a kind of SigmaNumber
+            return TimePart(msgspec.convert(value.timestamp_part.name.lower(), TimeUnit), int(value.number))
+        case SigmaNumber():
+            return Number(value.number)
+        case SigmaBool():
+            return Truth(value.boolean)
+        case SigmaCompareExpression() if value.op in _OPERATORS:
+            return Compare(_OPERATORS[value.op], float(value.number.number))
+        case SigmaNull():
+            return Null()
+        case SigmaExists():
+            return Exists(bool(value))
+        case SigmaRegularExpression():
+            return _expression(value)
+        case SigmaCIDRExpression():
+            return Network(str(value.network))
+        case SigmaFieldReference():
+            return FieldReference(value.field, value.starts_with, value.ends_with)
+        case _:
+            raise Unsupported(f"comparisons of the kind {type(value).__name__.removeprefix('Sigma')}")
+
+
+def _text(value: SigmaString) -> Text:
+    cased = isinstance(value, SigmaCasedString)
+    return Text(joined(_part(part, cased) for part in value.s), cased)
+
+
+def _part(part: object, cased: bool) -> Part:
+    match part:
+        case str():
+            return part if cased else part.casefold()
+        case SpecialChars.WILDCARD_MULTI:
+            return Wildcard.MANY
+        case SpecialChars.WILDCARD_SINGLE:
+            return Wildcard.ONE
+        case SigmaPlaceholder():
+            return Placeholder(part.name)
+        case _:
+            raise Unsupported(f"{part!r} in a text")
+
+
+def _expression(value: SigmaRegularExpression) -> Expression:
+    letters = "".join(sorted(_FLAG_LETTERS[flag] for flag in value.flags))
+    parts = [_expression_part(part) for part in value.regexp.s]
+    whole = [f"(?{letters})", *parts] if letters else parts
+    try:
+        search("".join("x" if isinstance(part, Placeholder) else part for part in whole))
+    except re.error as error:
+        raise Unsupported(f"the regular expression {str(value.regexp)!r} ({error})") from None
+    return Expression(tuple(whole))
+
+
+def _expression_part(part: object) -> str | Placeholder:
+    """Return a part of a regular expression, in which pySigma takes `*` and `?` for wildcards."""
+    match part:
+        case SigmaPlaceholder():
+            return Placeholder(part.name)
+        case SpecialChars.WILDCARD_MULTI:
+            return "*"
+        case SpecialChars.WILDCARD_SINGLE:
+            return "?"
+        case _:
+            return str(part)

@@ -1,0 +1,178 @@
+"""Finding many literals and expressions in a text at once.
+
+`Hyperscan` does it in one pass, for all at little more than the cost of one. Where its library isn't available (it
+needs an x86-64 CPU), `Trigrams` gives the same answers in plain Python.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal, NamedTuple, Protocol, cast
+
+from shield.scorer.sigma.expression import is_linear
+
+try:
+    import hyperscan  # pyright: ignore[reportMissingTypeStubs]: it has none
+except ImportError:
+    hyperscan = None
+
+_hyperscan = cast("Any", hyperscan)
+_UTF8: int = _hyperscan.HS_FLAG_UTF8 if hyperscan else 0
+_GRAM = 3
+
+Engine = Literal["hyperscan", "pure"]
+ENGINE: Engine = "hyperscan" if hyperscan else "pure"
+"""What is used here unless told otherwise."""
+
+
+class Needle(NamedTuple):
+    """What is looked for: a literal, case-folded, anywhere, at the start or at the end; or an expression."""
+
+    text: str
+    at_start: bool = False
+    at_end: bool = False
+    is_expression: bool = False
+
+    def is_in(self, text: str) -> bool:
+        """Return whether the literal is in a case-folded `text`."""
+        if self.at_start:
+            return text.startswith(self.text)
+        return text.endswith(self.text) if self.at_end else self.text in text
+
+
+class Scanner(Protocol):
+    """Looks for a fixed list of needles."""
+
+    def found(self, text: str, folded: str) -> list[int]:
+        """Return the indices of all needles in a text, given as it is and case-folded; perhaps of some that are not."""
+        ...
+
+
+class Databases:
+    """Compiled scanners as bytes, by the digest of what they look for; `fresh` says that there are new ones to keep."""
+
+    def __init__(self, known: dict[str, bytes] | None = None) -> None:
+        self.known = dict(known or {})
+        self.fresh = False
+
+    def get(self, digest: str, compile_it: Callable[[], bytes]) -> bytes:
+        """Return the database of that digest, compiled now if it isn't known."""
+        found = self.known.get(digest)
+        if found is None:
+            found = self.known[digest] = compile_it()
+            self.fresh = True
+        return found
+
+    def forget(self, digest: str) -> None:
+        """Drop a database that can't be used."""
+        self.known.pop(digest, None)
+
+
+def scanner(needles: Sequence[Needle], databases: Databases, engine: Engine = ENGINE) -> Scanner:
+    """Return a scanner for `needles`."""
+    return Hyperscan(needles, databases) if engine == "hyperscan" else Trigrams(needles)
+
+
+class Hyperscan:
+    """Literals in one pass over the folded text, expressions in one over the text as it is."""
+
+    def __init__(self, needles: Sequence[Needle], databases: Databases) -> None:
+        expressions = {at: needle.text for at, needle in enumerate(needles) if needle.is_expression}
+        literals = {at: _anchored(needle) for at, needle in enumerate(needles) if not needle.is_expression}
+        known = {at: text for at, text in expressions.items() if _can_scan(text, databases)}
+        self._always = [at for at in expressions if at not in known]
+        self._literals = _Pass(literals, 0, databases) if literals else None
+        self._expressions = _Pass(known, _UTF8, databases) if known else None
+
+    def found(self, text: str, folded: str) -> list[int]:
+        """Return the indices of the needles found, and of the expressions that only a test can tell of."""
+        found = self._literals.found(folded.encode("utf-8", "surrogatepass")) if self._literals else []
+        if self._expressions:
+            found += self._expressions.found(text.encode("utf-8", "replace"))
+        return found + self._always
+
+
+class _Pass:
+    """One Hyperscan database."""
+
+    def __init__(self, expressions: Mapping[int, str], flags: int, databases: Databases) -> None:
+        wanted = repr((_hyperscan.__version__, flags, sorted(expressions.items()))).encode()
+        digest = hashlib.sha256(wanted).hexdigest()
+        try:
+            self._database = self._loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
+        except _hyperscan.HyperscanError:  # it was made for another processor
+            databases.forget(digest)
+            self._database = self._loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
+        self._scratch = _hyperscan.Scratch(self._database)
+        self._hits: list[int] = []
+
+    def found(self, text: bytes) -> list[int]:
+        """Return the numbers of the expressions that `text` matches."""
+        self._hits = []
+        self._database.scan(text, match_event_handler=self._hit, scratch=self._scratch)
+        return self._hits
+
+    def _hit(self, number: int, begin: int, end: int, flags: int, context: object) -> None:
+        self._hits.append(number)
+
+    @staticmethod
+    def _loaded(serialized: bytes) -> Any:
+        return _hyperscan.loadb(serialized, mode=_hyperscan.HS_MODE_BLOCK)
+
+
+class Trigrams:
+    """Literals by the rarest three characters in them; those shorter than that one by one."""
+
+    def __init__(self, needles: Sequence[Needle]) -> None:
+        self._needles = needles
+        self._always = [at for at, needle in enumerate(needles) if needle.is_expression]
+        literals = [(at, needle) for at, needle in enumerate(needles) if not needle.is_expression]
+        self._short = [(at, needle) for at, needle in literals if len(needle.text) < _GRAM]
+        grams = {at: _grams(needle.text) for at, needle in literals if len(needle.text) >= _GRAM}
+        usual = Counter(gram for found in grams.values() for gram in found)
+        self._by_gram: dict[str, list[tuple[int, Needle]]] = {}
+        for at, found in grams.items():
+            rarest = min(sorted(found), key=lambda gram: usual[gram])
+            self._by_gram.setdefault(rarest, []).append((at, needles[at]))
+
+    def found(self, text: str, folded: str) -> list[int]:
+        """Return the indices of the literals found, and of all expressions."""
+        by_gram = self._by_gram
+        likely = [one for gram in _grams(folded) if gram in by_gram for one in by_gram[gram]]
+        return [at for at, needle in chain(likely, self._short) if needle.is_in(folded)] + self._always
+
+
+def _grams(text: str) -> set[str]:
+    return {text[at : at + _GRAM] for at in range(len(text) - _GRAM + 1)}
+
+
+def _anchored(needle: Needle) -> str:
+    literal = re.escape(needle.text)
+    return f"\\A{literal}" if needle.at_start else f"{literal}\\z" if needle.at_end else literal
+
+
+def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
+    database = _hyperscan.Database(mode=_hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=[text.encode("utf-8", "surrogatepass") for text in expressions.values()],
+        ids=list(expressions),
+        elements=len(expressions),
+        flags=flags | _hyperscan.HS_FLAG_SINGLEMATCH | (0 if flags else _hyperscan.HS_FLAG_DOTALL),
+    )
+    return _hyperscan.dumpb(database)
+
+
+def _can_scan(expression: str, databases: Databases) -> bool:
+    """Return whether Hyperscan tells of `expression` what RE2 would; that is remembered like a database."""
+    digest = hashlib.sha256(repr((_hyperscan.__version__, "can scan", expression)).encode()).hexdigest()
+    return bool(databases.get(digest, lambda: b"yes" if is_linear(expression) and _compiles(expression) else b""))
+
+
+def _compiles(expression: str) -> bool:
+    try:
+        _compiled({0: expression}, _UTF8)
+    except (_hyperscan.HyperscanError, UnicodeEncodeError):
+        return False
+    return True
