@@ -69,7 +69,7 @@ class Settings(Struct, frozen=True):
     events: int = 200_000
     distinct: int = 50_000
     compared: int = 20_000
-    records: int = 20_000
+    records: int = 10_000
     rounds: int = 3
     rules: int | None = None
     few: int = 300
@@ -428,10 +428,10 @@ def _hit_rows(hits: Result) -> Iterator[Row]:
         yield [name.replace("_", " "), hits[name]]
     for only in ("only_shield", "only_peer"):
         for why, count in hits[only].items():
-            yield [only.replace("_", " "), count, why]
+            yield [f"{only.replace('_', ' ')}: {why}", count]
     for one in hits["examples"]:
         if one["why"] == "unexplained":
-            yield [f"  only {one['only']}: rule {one['rule']}, {one['events']} events, the first {one['first_event']}"]
+            yield [f"only {one['only']}: rule {one['rule']}, {one['events']} events, the first {one['first_event']}"]
 
 
 def _growth_rows(growth: Result) -> Iterator[Row]:

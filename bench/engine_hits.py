@@ -10,10 +10,10 @@ from bench.engine_task import Hits
 _EXAMPLES = 20
 
 UNEXPLAINED = "unexplained"
-NO_QUERY = "the peer can't turn the rule into a query"
-NO_COLUMN = "the peer leaves the rule out: no event has a field that it asks for"
-OTHER_LOG = "the peer takes the rule to be about another log"
-NOT_LOADED = "Shield can't load the rule"
+NO_QUERY = "the peer has no query for it"
+NO_COLUMN = "the peer has no such column"
+OTHER_LOG = "another log, to the peer"
+NOT_LOADED = "not loaded by Shield"
 
 
 class Example(Struct, frozen=True):

@@ -181,6 +181,13 @@ def test_gaps_of_the_reader_leave_the_evidence_incomplete(normalizer: LogNormali
     assert (event.evidence_complete, event.gaps) == (False, ("a gap",))
 
 
+def test_names_with_blanks_are_also_known_without_them(normalizer: LogNormalizer) -> None:
+    fields: dict[str, LogValue] = {"Threat Name": "EICAR", "Path": "x"}
+    event = normalizer.event(record("Microsoft-Windows-Windows Defender/Operational", 1116, **fields), 0)
+    assert event.data.log
+    assert event.data.log.fields == fields | {"ThreatName": "EICAR"}
+
+
 def test_records_of_linux_are_read_as_such(normalizer: LogNormalizer) -> None:
     event: Event = normalizer.event(LogRecord("linux", NS, "web", "sshd", "syslog", message="Accepted password"), 0)
     assert event.os == "linux"

@@ -334,8 +334,8 @@ _value = st.none() | st.text(max_size=8) | st.integers() | st.floats() | st.bool
 
 _NAMES = """
     ProcessId NewProcessId Image User Hashes SourcePort Initiated QueryResults EventType NewValue NewValueType
-    ObjectName TargetUserName SubjectUserName SubjectUserSid MandatoryLabel TerminalSessionId IpAddress Status Direction Protocol
-    ProcessGuid Execution_ProcessID SubjectLogonId TargetObject
+    ObjectName TargetUserName SubjectUserName SubjectUserSid MandatoryLabel TerminalSessionId IpAddress Status Direction
+    Protocol ProcessGuid Execution_ProcessID SubjectLogonId TargetObject
 """
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from shield.event import Category, Container, Dns, File, Network, Process, Registry, User
+from shield.event import Category, Container, Dns, File, LogValue, Network, Process, Registry, User
 
 
 class Interpretation(NamedTuple):
@@ -12,7 +12,8 @@ class Interpretation(NamedTuple):
     The rest are the typed parts that the record tells of. `process` did it; of a process start it is what was started,
     and `parent` and `parent_user` are what the log says of its parent. A pid of 0 is none. `process.entity_id` is what
     the log itself calls the process, where it does. `session` names what ties the record to others where no process
-    does: a logon, an audit session; it need only be unique on its host. `gaps` are those the reader could not know of.
+    does: a logon, an audit session; it need only be unique on its host. `aliases` are fields under further names, those
+    by which Sigma rules know them. `gaps` are those the reader could not know of.
     """
 
     category: Category = "log_record"
@@ -28,4 +29,5 @@ class Interpretation(NamedTuple):
     dns: Dns | None = None
     registry: Registry | None = None
     session: str = ""
+    aliases: dict[str, LogValue] | None = None
     gaps: tuple[str, ...] = ()

@@ -110,7 +110,7 @@ class LogNormalizer:
                 record.code,
                 record.record_id,
                 record.message,
-                record.fields,
+                record.fields | reading.aliases if reading.aliases else record.fields,
             ),
         )
         return data, node.story if node else self._without_process(process, reading.session)

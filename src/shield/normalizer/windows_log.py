@@ -56,7 +56,13 @@ def interpret(record: LogRecord) -> Interpretation:
     if not service and record.provider == _KERNEL_FILE:
         return _kernel_file(fields, record.code)
     category = _CATEGORIES.get((service, record.code), "log_record")
-    return Interpretation(category=category, service=service, user=_subject(fields), session=_session(fields))
+    return Interpretation(
+        category=category,
+        service=service,
+        user=_subject(fields),
+        session=_session(fields),
+        aliases=_without_blanks(fields),
+    )
 
 
 # Values
@@ -121,6 +127,12 @@ def _subject(fields: Fields) -> User | None:
 def _session(fields: Fields, name: str = "SubjectLogonId") -> str:
     logon = _text(fields, name).lower()
     return "" if logon in _NOBODY else logon
+
+
+def _without_blanks(fields: Fields) -> dict[str, LogValue] | None:
+    """Return the fields of Defender and others by the names Sigma has for them: ThreatName, not Threat Name."""
+    aliases = {name.replace(" ", ""): value for name, value in fields.items() if " " in name}
+    return {name: value for name, value in aliases.items() if name not in fields} or None
 
 
 def _writer(fields: Fields) -> Process | None:

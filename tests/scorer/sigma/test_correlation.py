@@ -109,6 +109,9 @@ def brute_force() -> Correlations:
 def test_failed_logins_followed_by_a_successful_one_as_in_the_specification(brute_force: Correlations) -> None:
     assert fired(brute_force, range(10), FAILED, User="bob") == []
     (match,) = fired(brute_force, [60], SUCCEEDED, User="BOB")
+    (failures,) = [one for one in match.evidence if one.field == "multiple_failed_login"]
+    assert failures.value.startswith("10 in 9s; event_id e")
+    assert failures.value.count(" e") == 11
     assert match.correlation.title == "Multiple Failed Logins Followed by Successful Login"
     assert match.group == (("User", "bob"),)
 
@@ -222,6 +225,13 @@ def test_one_event_may_satisfy_two_rules_of_temporal_but_not_of_an_order() -> No
     ordered = Correlations([one("type: temporal_ordered, rules: [a, b], timespan: 1m")], RULES)
     assert fired(ordered, [0], A, B) == []
     assert len(fired(ordered, [0], B)) == 1
+
+
+@pytest.mark.parametrize("order", ["kid, a", "a, kid"])
+def test_an_event_and_the_correlation_that_it_completes_are_one_event_of_an_order(order: str) -> None:
+    kid = one("type: event_count, rules: [a], timespan: 1m, condition: {gte: 1}", title="kid")
+    engine = Correlations([one(f"type: temporal_ordered, rules: [{order}], timespan: 1m"), kid], RULES)
+    assert [len(fired(engine, [time])) for time in (0, 1)] == [0, 1]
 
 
 def test_both_ends_of_a_timespan_belong_to_it() -> None:
@@ -502,6 +512,19 @@ def test_an_expression_agrees_with_asking_which_rules_matched(steps: list[Step])
     assert plain.bounds[0].number == 3
 
 
+@settings(max_examples=60)
+@given(histories())
+def test_a_chain_agrees_with_counting_by_hand_link_by_link(steps: list[Step]) -> None:
+    burst = one("type: event_count, rules: [a], timespan: 10s, group-by: [User], condition: {gte: 3}", title="burst")
+    then = one("type: temporal_ordered, rules: [burst, b], timespan: 20s, group-by: [User]", title="then")
+    held: list[Step] = []
+    for index, step in enumerate(steps):
+        near = [one for one in steps[: index + 1] if one.user == step.user and one.time >= step.time - 10]
+        matched = (rule("burst"),) if A in step.matched and sum(A in one.matched for one in near) >= 3 else ()
+        held.append(step._replace(matched=(*matched, *step.matched)))
+    assert observed(Correlations([then, burst], RULES), steps) == reference(then, held)
+
+
 # Restarts.
 
 COUNT = "type: event_count, rules: [a], group-by: [User], timespan: 1m, condition: {gte: 4}"
@@ -679,6 +702,8 @@ def test_a_flood_in_one_group_is_bounded_and_still_judged_rightly() -> None:
     engine = Correlations([one("type: event_count, rules: [a], timespan: 1h, condition: {gte: 3000}")], RULES)
     assert [match.number for match in fired(engine, (number / 100 for number in range(9000)))] == [3000]
     assert engine.dropped["too_many_events"] > 4000
+    (match,) = fired(engine, [3650])
+    assert match.evidence[0].value.startswith("at least 3")
     fewer = Correlations([one("type: event_count, rules: [a], timespan: 1h, condition: {lte: 5}")], RULES)
     fired(fewer, (number / 100 for number in range(9000)))
     assert fewer.observe(at(5000), ()) == ()

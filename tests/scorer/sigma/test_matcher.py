@@ -87,7 +87,7 @@ def test_a_rule_that_matches_by_absence_alone_has_a_signal_without_evidence() ->
         ({"category": "process_creation", "product": "windows"}, {"windows"}),
         ({"category": "process_creation", "product": "macos"}, set()),
         ({"category": "process_creation", "product": "linux", "service": "auditd"}, set()),
-        ({"product": "linux"}, set()),
+        ({"product": "linux"}, {"linux"}),
         ({"category": "process_termination"}, set()),
         ({"category": "file_event", "product": "linux"}, set()),
     ],

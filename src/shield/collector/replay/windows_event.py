@@ -275,9 +275,13 @@ def _add_element(fields: Fields, name: str, element: dict[str, object]) -> None:
             add_leaves(fields, key, value)
     for key, value in _children(element):
         if key == "#text" or (own is not None and key in _TEXTS):
-            add_leaves(fields, name, value)
+            leaf = name
         else:
-            add_leaves(fields, _base(key, element), value)
+            leaf = _base(key, element) if key[-1:].isdigit() else key
+        if type(value) is str and leaf not in fields and leaf is not name:
+            fields[leaf] = value
+        else:
+            add_leaves(fields, leaf, value)
 
 
 def _children(element: dict[str, object]) -> list[tuple[str, object]]:

@@ -140,12 +140,14 @@ class Correlations:
         counts from the last of them. One that counts is told what is reported, or a burst would count manifold.
         """
         silent = one.correlation.id in self.silent
-        for time, event_id, values, match in held:
+        for time, event_id, values, told, match in held:
             if match is not None and not silent:
                 fired.append(match)
             for index, bit in self._feeds.get(one.correlation.id, ()):
-                if match is not None or self._watches[index].correlation.temporal:
-                    pending.setdefault(index, []).append(Arrival(bit, time, event_id, event, values))
+                temporal = self._watches[index].correlation.temporal
+                if match is not None or temporal:
+                    arrival = Arrival(bit, time, event_id, event, values, told if temporal else None)
+                    pending.setdefault(index, []).append(arrival)
 
     def _bound(self, one: Watched, before: int, now: int) -> None:
         """Give up groups where there are too many of one correlation, or all take too much memory."""

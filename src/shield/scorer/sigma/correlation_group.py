@@ -51,12 +51,16 @@ class Kept(Struct, frozen=True, array_like=True):
 
 
 class Group:
-    """The events of one group; `shown` are its group-by values as people read them."""
+    """The events of one group; `shown` are its group-by values as people read them.
+
+    `forgotten` is the time of the latest event that had to go because there were too many.
+    """
 
     def __init__(self, correlation: Correlation, shown: tuple[str, ...]) -> None:
         self.shown = shown
         self.times: list[int] = []
         self.sightings: list[Sighting] = []
+        self.forgotten: int | None = None
         self.bytes = _GROUP_BYTES + sum(map(len, shown))
         self._correlation = correlation
         self._span = correlation.timespan_ns
@@ -91,20 +95,30 @@ class Group:
 
 
 class SlidingGroup(Group):
-    """Measures the window that ends with each event. `reported` is when the window ended that was last reported."""
+    """Measures the window that ends with each event. `reported` is when the window ended that was last reported.
+
+    Windows near that one are `quiet` and only measured if they are followed.
+    """
 
     def __init__(self, correlation: Correlation, shown: tuple[str, ...]) -> None:
         super().__init__(correlation, shown)
         self.reported: int | None = None
         self._measure = measure_of(correlation)
+        self._measured = True
         self._first = 0
         self._previous: int | None = None
 
-    def add(self, time: int, sighting: Sighting) -> Sequence[Window]:
-        """Take in an event, and return the windows that it is in, by the time they end."""
+    def add(self, time: int, sighting: Sighting, followed: bool) -> Sequence[Window]:
+        """Take in an event, and return the windows that it is in, by the time they end; none where all are quiet."""
         place = self._put(time, sighting)
+        if not followed and self.quiet(time) and self.quiet(min(time + self._span, self.times[-1])):
+            self._measured = False
+            return ()
         if place == len(self.times) - 1:
-            self._advance(place)
+            if self._measured:
+                self._advance(place)
+            else:
+                self._measure_anew()
             return (self._window(place),)
         self._begin(bisect_left(self.times, time - self._span))
         windows: list[Window] = []
@@ -113,6 +127,10 @@ class SlidingGroup(Group):
             if index >= place and self.times[index] <= time + self._span:
                 windows.append(self._window(index))
         return windows
+
+    def quiet(self, end: int) -> bool:
+        """Return whether a window that ends then shares events with the one that was last reported."""
+        return self.reported is not None and abs(end - self.reported) <= self._span
 
     def is_late(self, time: int) -> bool:
         """Return whether events that belong together with one of that time may have been forgotten."""
@@ -133,11 +151,12 @@ class SlidingGroup(Group):
         ahead = len(self.times) - bisect_right(self.times, until) if self.times[-1] > until else 0
         if ahead:
             self._cut(len(self.times) - ahead, len(self.times))
-            self._measure_anew()
+            self._measured = False
         if len(self.times) <= self._most:
             return Trimmed(ahead, 0)
         surplus = self._most // 8
-        needed = max(0, surplus - self._first)
+        needed = surplus - min(surplus, bisect_left(self.times, self.times[-1] - self._span))
+        self.forgotten = self.times[surplus - 1]
         self._drop(surplus)
         return Trimmed(ahead, needed)
 
@@ -149,7 +168,7 @@ class SlidingGroup(Group):
         """Take over the events of a group that was written down."""
         super().restore(kept)
         self.reported = kept.reported
-        self._measure_anew()
+        self._measured = False
 
     def _window(self, last: int) -> Window:
         return Window(self._first, last, self._measure.value(self.times[last] - self._span))
@@ -157,6 +176,7 @@ class SlidingGroup(Group):
     def _begin(self, first: int) -> None:
         """Make the window begin with the event `first`, and hold none yet."""
         self._measure = measure_of(self._correlation)
+        self._measured = True
         self._first = first
 
     def _advance(self, last: int) -> None:
@@ -174,8 +194,9 @@ class SlidingGroup(Group):
 
     def _drop(self, count: int) -> None:
         """Forget the `count` earliest events."""
-        for sighting in self.sightings[self._first : count]:
-            self._measure.forget(sighting)
+        if self._measured:
+            for sighting in self.sightings[self._first : count]:
+                self._measure.forget(sighting)
         self._cut(0, count)
         self._first = max(0, self._first - count)
 
@@ -199,6 +220,7 @@ class WholeGroup(Group):
         self._put(time, sighting)
         if len(self.times) <= self._most:
             return False
+        self.forgotten = self.times[1]
         self._cut(1, 2)  # the first one tells when the window began, and the latest ones are in the next
         return True
 

@@ -11,6 +11,7 @@ from shield.scorer.sigma.correlation_rule import Correlation
 
 _IDS_MOST = 12
 _VALUES_MOST = 12
+_LOOKED_AT = 100
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -32,16 +33,23 @@ class CorrelationMatch(Struct, frozen=True):
 
 def match_of(correlation: Correlation, group: Group, window: Window) -> CorrelationMatch:
     """Return the match of `correlation` in a `window` of `group`."""
-    sightings = group.sightings[window.first : window.last + 1]
-    times = group.times[window.first], group.times[window.last]
+    sightings, times = _contents(group, window)
     named = tuple(zip(correlation.group_by, group.shown, strict=True))
     ids = _event_ids(correlation, sightings)
     asked = f"{correlation.condition} in {duration(correlation.timespan_ns)}"
-    evidence = [Evidence(_measured(correlation), _found(correlation, window, sightings, times), asked)]
+    evidence = [Evidence(_measured(correlation), _found(correlation, group, window), asked)]
     evidence += [Evidence(field, value, "group-by") for field, value in named]
+    if correlation.temporal:
+        evidence += _told(correlation, sightings)
     if ids:
         evidence.append(Evidence("event_id", " ".join(ids), f"{len(ids)} of {len(sightings)}"))
     return CorrelationMatch(correlation, tuple(evidence), window.number, *times, named, ids)
+
+
+def told_of(correlation: Correlation, group: Group, window: Window) -> str:
+    """Return in a line what a correlation found, for the evidence of one that refers to it."""
+    sightings, _ = _contents(group, window)
+    return f"{_found(correlation, group, window)}; event_id {' '.join(_event_ids(correlation, sightings))}"
 
 
 def signal(match: CorrelationMatch, points: int) -> Signal:
@@ -78,19 +86,36 @@ def _measured(correlation: Correlation) -> str:
     return f"{correlation.kind}({fields})" if fields else correlation.kind
 
 
-def _found(correlation: Correlation, window: Window, sightings: Sequence[Sighting], times: tuple[int, int]) -> str:
-    took = duration(times[1] - times[0])
+def _contents(group: Group, window: Window) -> tuple[list[Sighting], tuple[int, int]]:
+    sightings = group.sightings[window.first : window.last + 1]
+    return sightings, (group.times[window.first], group.times[window.last])
+
+
+def _found(correlation: Correlation, group: Group, window: Window) -> str:
+    """Return what was measured; a number is the least that it can be where events had to be forgotten."""
+    sightings, (first, last) = _contents(group, window)
+    took = f" in {duration(last - first)}"
     if correlation.temporal:
         matched = 0
         for sighting in sightings:
             matched |= sighting.matched
-        names = [rule for place, rule in enumerate(correlation.rules) if matched >> place & 1]
-        return f"{', '.join(names)} in {took}"
-    if correlation.kind == "value_count":
-        values = list(dict.fromkeys(str(sighting.value) for sighting in reversed(sightings)))
-        more = ", …" if len(values) > _VALUES_MOST else ""
-        return f"{window.number:g} in {took}: {', '.join(values[:_VALUES_MOST])}{more}"
-    return f"{window.number:g} in {took}"
+        return ", ".join(rule for place, rule in enumerate(correlation.rules) if matched >> place & 1) + took
+    lacking = group.forgotten is not None and group.forgotten >= last - correlation.timespan_ns
+    number = f"{'at least ' if lacking else ''}{window.number:g}{took}"
+    if correlation.kind != "value_count":
+        return number
+    latest = dict.fromkeys(str(sighting.value) for sighting in reversed(sightings[-_LOOKED_AT:]))
+    values = list(latest)[:_VALUES_MOST]
+    return f"{number}: {', '.join(values)}{', …' if window.number > len(values) else ''}"
+
+
+def _told(correlation: Correlation, sightings: Sequence[Sighting]) -> list[Evidence]:
+    """Return what the correlations that this one refers to found."""
+    return [
+        Evidence(correlation.rules[bit.bit_length() - 1], str(sighting.value), "correlation")
+        for bit, sighting in sorted(_latest(sightings).items())
+        if sighting.value is not None
+    ]
 
 
 def _event_ids(correlation: Correlation, sightings: Sequence[Sighting]) -> tuple[str, ...]:
@@ -102,6 +127,9 @@ def _event_ids(correlation: Correlation, sightings: Sequence[Sighting]) -> tuple
 
 
 def _latest_of_each_rule(sightings: Sequence[Sighting]) -> list[Sighting]:
-    latest = {bit: sighting for sighting in sightings for bit in bits(sighting.matched)}
-    wanted = {id(sighting) for sighting in latest.values()}
+    wanted = {id(sighting) for sighting in _latest(sightings).values()}
     return [sighting for sighting in sightings if id(sighting) in wanted]
+
+
+def _latest(sightings: Sequence[Sighting]) -> dict[int, Sighting]:
+    return {bit: sighting for sighting in sightings for bit in bits(sighting.matched)}

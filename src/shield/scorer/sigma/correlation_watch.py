@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple
 from shield.event import Event
 from shield.scorer.sigma.correlation_chain import Names, alias_fields
 from shield.scorer.sigma.correlation_group import G, Group, Groups, Kept, Key, SlidingGroup, WholeGroup, Window
-from shield.scorer.sigma.correlation_match import CorrelationMatch, match_of
+from shield.scorer.sigma.correlation_match import CorrelationMatch, match_of, told_of
 from shield.scorer.sigma.correlation_measure import MeasuredValue, Sighting
 from shield.scorer.sigma.correlation_rule import Bound, Correlation, within
 from shield.scorer.sigma.correlation_state import identity
@@ -25,8 +25,8 @@ _AN_ALTERNATIVE = (Bound("gte", 1),)
 class Arrival(NamedTuple):
     """Something that a correlation refers to has matched: the bit of its place, when, and on which event.
 
-    Where that is a correlation itself, `values` are its group-by fields with their values, and `event` is None if it
-    matched because a window was over.
+    Where that is a correlation itself, `values` are its group-by fields with their values, `told` is what it found, and
+    `event` is None if it matched because a window was over.
     """
 
     bit: int
@@ -34,6 +34,7 @@ class Arrival(NamedTuple):
     event_id: str
     event: Event | None
     values: Mapping[str, str]
+    told: str | None = None
 
 
 class Held(NamedTuple):
@@ -42,6 +43,7 @@ class Held(NamedTuple):
     time: int
     event_id: str
     values: Mapping[str, str]
+    told: str
     match: CorrelationMatch | None
 
 
@@ -65,7 +67,7 @@ class Place(NamedTuple):
 class Watch(Generic[G]):
     """What every correlation does; `dropped` and `skipped` are counts by reason that it adds to.
 
-    `followed` says to tell also where the condition still holds, soon after that was reported.
+    `followed` says to tell also where the condition still holds, soon after that was reported, and on what grounds.
     """
 
     def __init__(
@@ -108,12 +110,17 @@ class Watch(Generic[G]):
         if len(arrivals) == 1:
             taken = self._taken(arrivals[0])
             return self._add(taken, arrivals[0].bit) if taken else []
-        matched: dict[Taken, int] = {}
+        matched: dict[Taken, tuple[int, MeasuredValue]] = {}
         for arrival in arrivals:
             taken = self._taken(arrival)
-            if taken:
-                matched[taken] = matched.get(taken, 0) | arrival.bit
-        return [held for taken, bits in matched.items() for held in self._add(taken, bits)]
+            if taken is None:
+                continue
+            same = taken._replace(value=None) if self.correlation.temporal else taken  # what was told parts no event
+            bits, value = matched.get(same, (0, None))
+            matched[same] = bits | arrival.bit, taken.value if value is None else value
+        return [
+            held for taken, (bits, value) in matched.items() for held in self._add(taken._replace(value=value), bits)
+        ]
 
     def close(self, now: int) -> list[Held]:
         """Judge the windows that are over at the time `now`."""
@@ -142,7 +149,7 @@ class Watch(Generic[G]):
         if not all(texts):
             self._skipped["no_group_value"] += 1
             return None
-        value = self._value(arrival, place) if place.measured else None
+        value = self._value(arrival, place) if place.measured else arrival.told
         if value is None and place.measured:
             return None
         shown = tuple([text[:_SHOWN_MOST] for text in texts])
@@ -167,7 +174,8 @@ class Watch(Generic[G]):
 
     def _held(self, group: Group, window: Window, match: CorrelationMatch | None) -> Held:
         values = dict(zip(self.correlation.group_by, group.shown, strict=True))
-        return Held(group.times[window.last], group.sightings[window.last].event_id, values, match)
+        told = told_of(self.correlation, group, window) if self.followed else ""
+        return Held(group.times[window.last], group.sightings[window.last].event_id, values, told, match)
 
 
 class SlidingWatch(Watch[SlidingGroup]):
@@ -179,7 +187,7 @@ class SlidingWatch(Watch[SlidingGroup]):
         size = group.bytes
         if group.is_late(time):
             self._dropped["late"] += 1
-        windows = group.add(time, Sighting(event_id, matched, value))
+        windows = group.add(time, Sighting(event_id, matched, value), self.followed)
         held = [one for window in windows if self._holds(window) and (one := self._reported(group, window))]
         ahead, surplus = group.trim(time)
         if ahead:
@@ -192,7 +200,7 @@ class SlidingWatch(Watch[SlidingGroup]):
     def _reported(self, group: SlidingGroup, window: Window) -> Held | None:
         """Report that the condition holds, unless that was done within a timespan of this."""
         end = group.times[window.last]
-        if group.reported is not None and abs(end - group.reported) <= self.correlation.timespan_ns:
+        if group.quiet(end):
             return self._held(group, window, None) if self.followed else None
         group.reported = end
         return self._held(group, window, match_of(self.correlation, group, window))

@@ -7,7 +7,7 @@ from shield.event import Event
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation, Oracle
 from shield.scorer.sigma.fields import FieldValue, getter, texts
 from shield.scorer.sigma.predicate import Test, any_of, element, folded, test_of, text_test
-from shield.scorer.sigma.value import FieldReference, Text
+from shield.scorer.sigma.value import FieldReference, Text, plain_parts
 
 
 class View:
@@ -58,7 +58,7 @@ def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
     """Return the function that looks at `parts` until one is `stops_at`, and says that, else the opposite."""
     field = _common_field(parts)
     if field is not None:
-        return _of_one_field(field, [text_test(part.value.parts) for part in parts], stops_at)
+        return _of_one_field(field, [text_test(plain_parts(part.value)) for part in parts], stops_at)
     every = [compiled(part) for part in parts]
 
     def holds(view: View) -> bool:
@@ -110,7 +110,7 @@ def _comparison(field: str, value: Any) -> Holds:
     if isinstance(value, FieldReference):
         return _reference(field, value)
     if isinstance(value, Text) and not value.cased:
-        test = text_test(value.parts)
+        test = text_test(plain_parts(value))
         return lambda view: any_of(test, view.folded(field))
     test = test_of(value)
     return lambda view: any_of(test, view.found(field))

@@ -16,13 +16,18 @@ Search = Callable[[str], int | None]
 _MEMORY_BYTES = 16 << 20
 """The most that RE2 may use for the states of one expression; it starts anew when that is full."""
 
+_END = r"\Z"
+_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+_CLASS = re.compile(r"\\[wWdDsSbB]")
+_MULTILINE = re.compile(r"\(\?[a-z]*m")
+
 _re2 = cast("Any", re2)
 
 
 def search(expression: str) -> Search:
     """Return the search for `expression`. Raises re.error where it is no regular expression."""
     linear = _linear(expression)
-    find = re.compile(expression).search if linear is None else linear.search
+    find = re.compile(_as_re2_reads_it(expression)).search if linear is None else linear.search
 
     def place(text: str) -> int | None:
         match = find(text)
@@ -34,6 +39,20 @@ def search(expression: str) -> Search:
 def is_linear(expression: str) -> bool:
     """Return whether no text can take `expression` longer than in proportion to its length."""
     return _linear(expression) is not None
+
+
+def _as_re2_reads_it(expression: str) -> str:
+    """Return `expression` for Python's `re` with RE2's meaning.
+
+    That is, `$` is the very end of the text, not before a last newline, and classes (`\\w`, `\\d`) are about ASCII.
+    """
+    is_multiline = _MULTILINE.match(expression)
+    pieces: list[str] = _PIECE.findall(expression)
+    return "".join(_END if piece == "$" and not is_multiline else _of_ascii(piece) for piece in pieces)
+
+
+def _of_ascii(piece: str) -> str:
+    return f"(?a:{piece})" if _CLASS.search(piece) else piece
 
 
 def _linear(expression: str) -> Any | None:

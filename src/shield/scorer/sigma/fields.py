@@ -56,6 +56,7 @@ NAMES = {
     "QueryStatus": "dns.status",
     "TargetObject": "registry.path",
     "Details": "registry.data",
+    "Message": "log.message",
 }
 """Sigma's names of fields, and where Shield keeps what they mean."""
 

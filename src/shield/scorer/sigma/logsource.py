@@ -42,6 +42,9 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "registry_delete": ("registry_event",),
     "registry_rename": ("registry_event",),
     "registry_set": ("registry_event",),
+    "file_delete_detected": ("file_delete",),
+    "ldap": ("ldap_debug",),
+    "microsoft-servicebus-client": ("servicebus-client",),
     "sshd": ("auth", "syslog"),
     "sudo": ("auth", "syslog"),
     "su": ("auth", "syslog"),
@@ -50,8 +53,9 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "cron": ("syslog",),
     "daemon": ("syslog",),
     "kernel": ("syslog",),
-    "syslog": (),
     "vsftpd": ("syslog",),
+    "clamav": ("syslog",),
+    "guacamole": ("syslog",),
 }
 
 

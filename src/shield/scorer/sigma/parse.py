@@ -5,7 +5,7 @@ the rule adds to a score (by its level where absent), `next` what an analyst sho
 """
 
 import re
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -100,6 +100,9 @@ _FLAG_LETTERS = {
 }
 _NOT_IN_PYSIGMA = {"utf16le": "wide"}
 """Modifiers of the specification that pySigma knows by another name only."""
+
+_EXACT_MOST = 1 << 53
+"""The largest number that pySigma keeps as it is."""
 
 _SEE = "see the Sigma specification"
 _NO_AGGREGATION = "write a correlation rule instead: Sigma has dropped `|` and what follows it"
@@ -218,10 +221,17 @@ def _in_words_of_pysigma(plain: dict[str, Any]) -> dict[str, Any]:
 def _renamed(part: Any) -> Any:
     if isinstance(part, dict):
         mapping = cast("dict[Any, Any]", part)
-        return {_renamed_key(key): _renamed(inner) for key, inner in mapping.items()}
+        return {_renamed_key(key): _exact(key, _renamed(inner)) for key, inner in mapping.items()}
     if isinstance(part, list):
         return [_renamed(inner) for inner in cast("list[Any]", part)]
     return part
+
+
+def _exact(key: Any, value: Any) -> Any:
+    """Return a number too large for pySigma, which keeps it as a float, as its text: it is compared as one, too."""
+    if isinstance(value, list):
+        return [_exact(key, inner) for inner in cast("list[Any]", value)]
+    return str(value) if isinstance(value, int) and abs(value) > _EXACT_MOST and "|" not in str(key) else value
 
 
 def _renamed_key(key: Any) -> Any:
@@ -250,8 +260,6 @@ def _clause(item: object) -> Clause:
 def _comparison(field: str, value: SigmaType) -> Clause:
     if isinstance(value, SigmaExpansion):
         return AnyOf(tuple(_comparison(field, one) for one in value.values))
-    if isinstance(value, SigmaCompareExpression) and value.op is CompareOperators.NEQ:
-        return Negation(Comparison(field, Number(value.number.number)))
     return Comparison(field, _value(value))
 
 
@@ -272,17 +280,11 @@ def _value(value: SigmaType) -> Value:
         case SigmaString():
             return _text(value)
         case SigmaTimestampPart():  # a kind of SigmaNumber
-            return TimePart(msgspec.convert(value.timestamp_part.name.lower(), TimeUnit), int(value.number))
-        case SigmaNumber():
-            return Number(value.number)
-        case SigmaBool():
-            return Truth(value.boolean)
+            return _time_part(value, "=")
+        case SigmaNumber() | SigmaBool() | SigmaNull() | SigmaExists():
+            return _plain(value)
         case SigmaCompareExpression() if value.op in _OPERATORS:
-            return Compare(_OPERATORS[value.op], float(value.number.number))
-        case SigmaNull():
-            return Null()
-        case SigmaExists():
-            return Exists(bool(value))
+            return _compared(value.number, _OPERATORS[value.op])
         case SigmaRegularExpression():
             return _expression(value)
         case SigmaCIDRExpression():
@@ -293,15 +295,36 @@ def _value(value: SigmaType) -> Value:
             raise Unsupported(f"comparisons of the kind {type(value).__name__.removeprefix('Sigma')}")
 
 
+def _plain(value: SigmaNumber | SigmaBool | SigmaNull | SigmaExists) -> Value:
+    match value:
+        case SigmaNumber():
+            return Number(value.number)
+        case SigmaBool():
+            return Truth(value.boolean)
+        case SigmaExists():
+            return Exists(bool(value))
+        case _:
+            return Null()
+
+
+def _compared(number: SigmaNumber, operator: Operator) -> Value:
+    if isinstance(number, SigmaTimestampPart):
+        return _time_part(number, operator)
+    return Compare(operator, float(number.number))
+
+
+def _time_part(value: SigmaTimestampPart, operator: Operator | Literal["="]) -> TimePart:
+    return TimePart(msgspec.convert(value.timestamp_part.name.lower(), TimeUnit), int(value.number), operator)
+
+
 def _text(value: SigmaString) -> Text:
-    cased = isinstance(value, SigmaCasedString)
-    return Text(joined(_part(part, cased) for part in value.s), cased)
+    return Text(joined(_part(part) for part in value.s), isinstance(value, SigmaCasedString))
 
 
-def _part(part: object, cased: bool) -> Part:
+def _part(part: object) -> Part:
     match part:
         case str():
-            return part if cased else part.casefold()
+            return part
         case SpecialChars.WILDCARD_MULTI:
             return Wildcard.MANY
         case SpecialChars.WILDCARD_SINGLE:

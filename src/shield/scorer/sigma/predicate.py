@@ -26,12 +26,14 @@ from shield.scorer.sigma.value import (
     Truth,
     Value,
     Wildcard,
+    plain_parts,
 )
 
 Test = Callable[[Any], bool]
 """Tells of one value, not a list, or of None for an absent one."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "=": operator.eq,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -45,6 +47,9 @@ _UNITS: dict[TimeUnit, Callable[[datetime], int]] = {
     "month": lambda time: time.month,
     "year": lambda time: time.year,
 }
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?[0-9]+\.[0-9]+")
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
 _SECONDS_MOST = 4_102_444_800.0  # the year 2100: numbers above are of a finer unit
@@ -69,8 +74,8 @@ def test_of(value: Value) -> Test:
     Raises re.error where a regular expression is none.
     """
     match value:
-        case Text(parts, cased):
-            return _of_text(text_test(parts), shown if cased else folded)
+        case Text(cased=cased):
+            return _of_text(text_test(plain_parts(value)), shown if cased else folded)
         case Expression():
             return _expression(value)
         case Number(number):
@@ -86,8 +91,8 @@ def test_of(value: Value) -> Test:
             return lambda found: (found is not None) is exists
         case Network(cidr):
             return _network(cidr)
-        case TimePart(unit, number):
-            return _time_part(_UNITS[unit], number)
+        case TimePart(unit, number, name):
+            return _time_part(_UNITS[unit], _OPERATORS[name], number)
         case _:
             raise TypeError(f"{type(value).__name__} is no test of one field")
 
@@ -95,8 +100,8 @@ def test_of(value: Value) -> Test:
 def place_of(value: Value, text: str) -> int:
     """Return where in a `text` that passes the test the match begins, as near as can be told."""
     match value:
-        case Text(parts, cased):
-            longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
+        case Text(cased=cased):
+            longest = max((part for part in plain_parts(value) if isinstance(part, str)), key=len, default="")
             return max(0, (text if cased else text.casefold()).find(longest))
         case Expression():
             return search(expression_text(value))(text) or 0
@@ -127,12 +132,14 @@ def as_number(found: FieldValue) -> int | float | None:
         return None
     if not isinstance(found, str):
         return found
-    for read in (lambda text: int(text, 0), float):
-        try:
-            return read(found)
-        except (ValueError, OverflowError):
-            continue
-    return None
+    try:
+        if _INTEGER.fullmatch(found):
+            return int(found)
+        if _DECIMAL.fullmatch(found):
+            return float(found)
+        return int(found, 16) if _HEXADECIMAL.fullmatch(found) else None
+    except ValueError:  # more digits than Python reads
+        return None
 
 
 def text_test(parts: tuple[Any, ...]) -> Test:
@@ -198,10 +205,10 @@ def _network(cidr: str) -> Test:
     return test
 
 
-def _time_part(part: Callable[[datetime], int], number: int) -> Test:
+def _time_part(part: Callable[[datetime], int], holds: Callable[[float, float], bool], number: int) -> Test:
     def test(found: FieldValue) -> bool:
         time = _time(found)
-        return time is not None and part(time) == number
+        return time is not None and holds(part(time), number)
 
     return test
 

@@ -21,6 +21,10 @@ except ImportError:
 _hyperscan = cast("Any", hyperscan)
 _UTF8: int = _hyperscan.HS_FLAG_UTF8 if hyperscan else 0
 _GRAM = 3
+_NEEDLE_MOST = 64
+"""As much of a literal is looked for; whether the rest is there too, a rule's condition will tell."""
+
+_COUNTED = re.compile(r"\{[0-9]*,?[0-9]+,?\}")
 
 Engine = Literal["hyperscan", "pure"]
 ENGINE: Engine = "hyperscan" if hyperscan else "pure"
@@ -149,14 +153,20 @@ def _grams(text: str) -> set[str]:
 
 
 def _anchored(needle: Needle) -> str:
-    literal = re.escape(needle.text)
-    return f"\\A{literal}" if needle.at_start else f"{literal}\\z" if needle.at_end else literal
+    if needle.at_end and not needle.at_start:
+        return _escaped(needle.text[-_NEEDLE_MOST:]) + r"\z"
+    literal = _escaped(needle.text[:_NEEDLE_MOST])
+    return rf"\A{literal}" if needle.at_start else literal
+
+
+def _escaped(literal: str) -> str:
+    return re.escape(literal).replace("\\\0", "\0")
 
 
 def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
     database = _hyperscan.Database(mode=_hyperscan.HS_MODE_BLOCK)
     database.compile(
-        expressions=[text.encode("utf-8", "surrogatepass") for text in expressions.values()],
+        expressions=[text.replace("\0", r"\x00").encode("utf-8", "surrogatepass") for text in expressions.values()],
         ids=list(expressions),
         elements=len(expressions),
         flags=flags | _hyperscan.HS_FLAG_SINGLEMATCH | (0 if flags else _hyperscan.HS_FLAG_DOTALL),
@@ -165,7 +175,12 @@ def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
 
 
 def _can_scan(expression: str, databases: Databases) -> bool:
-    """Return whether Hyperscan tells of `expression` what RE2 would; that is remembered like a database."""
+    """Return whether Hyperscan tells of `expression` what RE2 would; that is remembered like a database.
+
+    Counted repeats (`.{0,300}`) are left to RE2: some take Hyperscan minutes to compile.
+    """
+    if _COUNTED.search(expression):
+        return False
     digest = hashlib.sha256(repr((_hyperscan.__version__, "can scan", expression)).encode()).hexdigest()
     return bool(databases.get(digest, lambda: b"yes" if is_linear(expression) and _compiles(expression) else b""))
 

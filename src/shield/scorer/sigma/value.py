@@ -33,7 +33,7 @@ Part = str | Wildcard | Placeholder
 
 
 class Text(Struct, frozen=True, tag="text"):
-    """A text in its `parts`; literals are case-folded unless `cased`. No parts at all ask for an empty value."""
+    """A text in its `parts`, whose case counts only if `cased`. No parts at all ask for an empty value."""
 
     parts: tuple[Part, ...]
     cased: bool = False
@@ -89,10 +89,18 @@ class FieldReference(Struct, frozen=True, tag="fieldref"):
 
 
 class TimePart(Struct, frozen=True, tag="time"):
-    """A part of the point in time that the value names, in UTC; weeks are those of ISO 8601."""
+    """A part of the point in time that the value names, in UTC, and what it must be; weeks are those of ISO 8601."""
 
     unit: TimeUnit
     number: int
+    operator: Operator | Literal["="] = "="
+
+
+def plain_parts(text: Text) -> tuple[Part, ...]:
+    """Return the parts of `text` as they are compared: case-folded, unless case counts."""
+    if text.cased:
+        return text.parts
+    return tuple(part.casefold() if isinstance(part, str) else part for part in text.parts)
 
 
 Value = Text | Expression | Number | Truth | Compare | Null | Exists | Network | FieldReference | TimePart
@@ -105,26 +113,28 @@ class NoSuchPlaceholder(LookupError):
 def shown(value: Value) -> str:
     """Return how people read `value`: as a rule would write it."""
     match value:
-        case Text(parts):
-            return "".join(_shown_part(part) for part in parts)
-        case Expression(parts):
+        case Text(parts) | Expression(parts):
             return "".join(_shown_part(part) for part in parts)
         case Number(number):
-            return f"{number:g}" if number != int(number) else str(int(number))
+            return str(int(number)) if number == int(number) else str(number)
         case Truth(truth):
             return str(truth).lower()
         case Compare(operator, limit):
             return f"{operator} {limit:g}"
-        case Null():
-            return "null"
-        case Exists(exists):
-            return "exists" if exists else "absent"
-        case Network(cidr):
-            return cidr
+        case TimePart(unit, number, operator):
+            return f"{unit} {operator} {number}"
         case FieldReference(field, starts, ends):
             return f"{'*' if ends else ''}<{field}>{'*' if starts else ''}"
-        case TimePart(unit, number):
-            return f"{unit} {number}"
+        case Network(cidr):
+            return cidr
+        case _:
+            return _shown_presence(value)
+
+
+def _shown_presence(value: Null | Exists) -> str:
+    if isinstance(value, Null):
+        return "null"
+    return "exists" if value.exists else "absent"
 
 
 def expanded(value: Value, placeholders: Mapping[str, Sequence[str]]) -> tuple[Value, ...]:
@@ -135,7 +145,7 @@ def expanded(value: Value, placeholders: Mapping[str, Sequence[str]]) -> tuple[V
     """
     match value:
         case Text(parts, cased) if _has_placeholder(parts):
-            wanted = _chosen(parts, placeholders, lambda text: _with_wildcards(text if cased else text.casefold()))
+            wanted = _chosen(parts, placeholders, _with_wildcards)
             return tuple(Text(joined(pieces), cased) for pieces in wanted)
         case Expression(parts) if _has_placeholder(parts):
             wanted = _chosen(parts, placeholders, lambda text: (re.escape(text),))
