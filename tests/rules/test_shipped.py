@@ -23,7 +23,7 @@ from shield.scorer.score import Scorer, points
 from shield.scorer.sigma import logsource
 from shield.scorer.sigma.correlation_rule import Correlation
 from shield.scorer.sigma.matcher import Matcher
-from shield.scorer.sigma.parse import parse
+from shield.scorer.sigma.parse import parse_all
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset, collected, usable
 
@@ -47,6 +47,8 @@ HASHES = {"Hashes", "md5", "sha1", "sha256", "Imphash"}
 ABSOLUTE = re.compile(r"/|[A-Za-z]:\\|\\SystemRoot\\|\\\?\?\\[A-Za-z]:\\")
 ABSOLUTE_EXPRESSION = re.compile(r"\^(?:/|\(\?:/|[A-Za-z]:\\\\|\(\?:[A-Za-z]:\\\\)")
 WRITABLE = ("/tmp", "/var/tmp", "/dev/shm", "/home", "/root", "c:\\users", "c:\\windows\\temp", "c:\\temp")
+ABSENT = ("", "-")
+"""What logs write where a program is not known."""
 COMPARES_NAMES = {"system_tool_renamed": "what a program is called is what this rule compares"}
 
 
@@ -100,14 +102,14 @@ def beside(path: Path) -> Path:
 
 @cache
 def rule(path: Path) -> Rule:
-    (one,) = parse(path.read_bytes(), str(path))
+    (one,) = parse_all(path.read_bytes(), str(path))
     assert isinstance(one, Rule)
     return one
 
 
 @cache
 def correlation(path: Path) -> Correlation:
-    (one,) = parse(path.read_bytes(), str(path))
+    (one,) = parse_all(path.read_bytes(), str(path))
     assert isinstance(one, Correlation)
     return one
 
@@ -199,7 +201,7 @@ def is_whole_path(value: object) -> bool:
         return ABSOLUTE_EXPRESSION.match(str(value.regexp)) is not None
     if isinstance(value, SigmaString):
         text = str(value.s[0]) if value.s and isinstance(value.s[0], str) else ""
-        return ABSOLUTE.match(text) is not None and not text.casefold().startswith(WRITABLE)
+        return text in ABSENT or (ABSOLUTE.match(text) is not None and not text.casefold().startswith(WRITABLE))
     return isinstance(value, SigmaNull)
 
 
@@ -240,7 +242,7 @@ def test_a_correlation_fires_when_its_examples_say_so(path: Path) -> None:
 
 
 @every_single_rule
-def test_most_examples_are_of_events_that_the_rule_is_about(path: Path) -> None:
+def test_every_example_is_of_an_event_that_the_rule_is_about(path: Path) -> None:
     found = examples(path)
     about = [logsource.covers(rule(path), logsource.of(event(one))) for one in found.matches + found.passes]
     assert all(about)

@@ -1,19 +1,14 @@
 """Replaying recorded events through the stages: the same input gives the same output, but for the agent's id."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from msgspec import Struct
 
 from shield.agent.losses import Losses
 from shield.agent.pipeline import Pipeline, Tally
-from shield.collector.replay.damage import Damaged
-from shield.collector.replay.jsonl import read
+from shield.agent.recording import Recording
 from shield.event import Event, Ledger
-from shield.normalizer.recorded import RecordedNormalizer
-
-_RANDOM_BITS = 74
 
 
 class Replayed(Struct, frozen=True):
@@ -24,36 +19,23 @@ class Replayed(Struct, frozen=True):
 
 
 class Replay:
-    """Feeds recorded events to a pipeline. `on_damage` is told of every line that is no event."""
+    """Feeds recorded events to a pipeline; `losses` are those that the events tell of."""
 
-    def __init__(
-        self, normalizer: RecordedNormalizer, pipeline: Pipeline, on_damage: Callable[[Damaged], None]
-    ) -> None:
-        self._normalizer = normalizer
+    def __init__(self, recording: Recording, pipeline: Pipeline, losses: "RecordedLosses") -> None:
+        self._recording = recording
         self._pipeline = pipeline
-        self._on_damage = on_damage
-        self._seen = self._damaged = 0
+        self._losses = losses
 
-    def events(self, file: BinaryIO, source: str) -> Iterable[Event]:
-        """Yield the finished event of each line in `file`, whose name is `source`."""
-        for line, recorded in read(file, source):
-            self._seen += 1
-            if isinstance(recorded, Damaged):
-                self._damaged += 1
-                self._on_damage(recorded)
-            else:
-                yield self._pipeline.finish(self._normalizer.event(recorded, self._bits(line)))
+    def events(self, file: BinaryIO, source: str) -> Iterator[Event]:
+        """Yield the finished event of each part of `file`, whose name is `source`. Raises as Recording.drafts does."""
+        for draft in self._recording.drafts(file, source):
+            event = self._pipeline.finish(draft)
+            self._losses.note(event)
+            yield event
 
     def summary(self) -> Replayed:
         """Return the totals so far."""
-        dropped = {"not_an_event": self._damaged} if self._damaged else {}
-        kept = self._pipeline.tally.events
-        return Replayed(self._pipeline.tally, Ledger(source="replay", seen=self._seen, kept=kept, dropped=dropped))
-
-    def _bits(self, line: bytes) -> int:
-        """Return what makes the id of an event without one: its line and its place, so that each run gives the same."""
-        digest = hashlib.blake2b(line + self._seen.to_bytes(8, "big"), digest_size=16).digest()
-        return int.from_bytes(digest, "big") & (1 << _RANDOM_BITS) - 1
+        return Replayed(self._pipeline.tally, self._recording.ledger)
 
 
 class RecordedLosses:

@@ -14,15 +14,16 @@ from rich.progress import Progress
 
 from shield.agent.identity import identify
 from shield.agent.pipeline import Pipeline
+from shield.agent.recording import Recording
 from shield.agent.replay import RecordedLosses, Replay
+from shield.agent.rulecache import RuleCache, default_folder
 from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
 from shield.cli.summary import of_ledger, of_tally, tell
 from shield.collector.replay.damage import Damaged
+from shield.collector.replay.detect import UnknownFormat
 from shield.event import Event, encode
 from shield.exporter.console import ConsoleView
-from shield.normalizer.lineage import Lineage
-from shield.normalizer.recorded import RecordedNormalizer
 from shield.scorer.score import Scorer
 from shield.text import printable
 
@@ -33,7 +34,7 @@ STDIN = "-"
 
 
 def replay(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recorded events, JSON lines; - for stdin.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recorded telemetry: EVTX, JSON, audit or syslog; - for stdin.")],
     rules: Annotated[
         list[str] | None, typer.Option(help="Sigma rules: a file, a folder, or the word `shipped`; repeatable.")
     ] = None,
@@ -52,7 +53,7 @@ def replay(
         Scorer(book.ruleset, in_force.policy, book.databases), in_force, identify().agent_id, losses.gaps
     )
     damages = _Damages()
-    run = Replay(RecordedNormalizer(Lineage("replay")), pipeline, damages)
+    run = Replay(Recording(damages), pipeline, losses)
     view = (
         ConsoleView(OutputConsole(), {rule.id: rule.next for rule in book.rules if rule.next})
         if output is None
@@ -62,22 +63,23 @@ def replay(
     with quiet_end(), _sink(output, files) as sink, bar as progress:
         for name, file in zip(files, opened, strict=True):
             source = _watched(progress, file, name)
-            for event in _noted(run.events(source, name), losses, name):
+            for event in _read(run.events(source, name), name):
                 if sink is not None:
                     sink.write(encode(event) + b"\n")
                 if view is not None:
                     view.show(event)
         if view is not None:
             view.close()
+    book.keep(RuleCache(default_folder()))
     replayed = run.summary()
-    tell([f"Replayed {len(files)} file(s) under policy {in_force.label} with {len(book.rules)} rules."])
+    tell([f"Replayed {len(files)} file(s) under policy {in_force.label} with {len(book.ruleset)} rules."])
     tell([*of_tally(replayed.tally), of_ledger(replayed.ledger)])
     if damages.count:
         raise typer.Exit(2)
 
 
 class _Damages:
-    """Tells of lines that are no events: the first few one by one."""
+    """Tells of what is no event: the first few one by one."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -85,18 +87,18 @@ class _Damages:
     def __call__(self, damage: Damaged) -> None:
         self.count += 1
         if self.count <= _DAMAGES_SHOWN:
-            print(printable(f"shield: {damage.source}:{damage.line}: not an event: {damage.problem}"), file=sys.stderr)
+            print(printable(f"shield: {damage.place}: not an event: {damage.problem}"), file=sys.stderr)
         if self.count == _DAMAGES_SHOWN + 1:
-            print("shield: more lines are no events; the summary counts them", file=sys.stderr)
+            print("shield: more is damaged; the summary counts it", file=sys.stderr)
 
 
-def _noted(events: Iterable[Event], losses: RecordedLosses, name: str) -> Iterable[Event]:
+def _read(events: Iterable[Event], name: str) -> Iterable[Event]:
     try:
-        for event in events:
-            losses.note(event)
-            yield event
+        yield from events
+    except UnknownFormat as error:
+        fail(str(error))
     except OSError as error:
-        fail(f"{name}: can't be read to its end: {error.strerror}; name a file of events, one JSON object a line")
+        fail(f"{name}: can't be read to its end: {error.strerror}; name a file of recorded events")
 
 
 def _open(name: str) -> BinaryIO:

@@ -62,8 +62,9 @@ class Scorer:
         databases: Databases | None = None,
         witnesses: Sequence[Witness] = (),
     ) -> None:
-        self.correlations = Correlations(ruleset.correlations, ruleset.rules)
         self._points = points((*ruleset.rules, *ruleset.correlations), policy)
+        correlations = [one for one in ruleset.correlations if self._points[one.id] > 0]
+        self.correlations = Correlations(correlations, ruleset.rules)
         self._referenced = self.correlations.referenced
         self._silent = self.correlations.silent
         self.matcher = Matcher(ruleset.rules, self._points, self._referenced, databases)
@@ -95,7 +96,7 @@ class Scorer:
         """Return all signals of one event, the weightiest first."""
         matched = self.matcher.matching(event)
         found = self.matcher.signals(event, [rule for rule in matched if rule.id not in self._silent])
-        if (matched and self._concerned(matched)) or event.ts_ns >= self.correlations.due_ns:
+        if (matched and self._concerned(matched)) or event.ts_ns > self.correlations.due_ns:
             fired = self.correlations.observe(event, matched)
             found += tuple(correlated(match, self._points[match.correlation.id]) for match in fired)
         for witness in self._witnesses:

@@ -163,6 +163,10 @@ def _user(event: Event) -> FieldValue:
     return (user.effective_name or user.name or None) if user else None
 
 
+def _host(event: Event) -> FieldValue:
+    return event.host or None
+
+
 def _hashes(event: Event) -> FieldValue:
     """Return the hashes of the image or the file as Sysmon writes them: `SHA1=...,MD5=...`."""
     holder = event.data.process if event.data.process and event.data.process.hashes else event.data.file
@@ -175,4 +179,9 @@ def _absent(event: Event) -> FieldValue:
     return None
 
 
-_SPECIAL: dict[str, Getter] = {"User": _user, "Hashes": _hashes}
+_SPECIAL: dict[str, Getter] = {
+    "User": _user,
+    "Hashes": _hashes,
+    "Computer": _host,
+    "ComputerName": _host,
+}

@@ -125,11 +125,11 @@ def _condition(document: Document) -> Clause:
     from sigma.filters import SigmaGlobalFilter  # noqa: PLC0415
     from sigma.policy.profiles import TrustedPolicy  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]: inline
 
-    from shield.scorer.sigma.parse import Unsupported, condition_of, remedy_of  # noqa: PLC0415
+    from shield.scorer.sigma.parse import Unsupported, condition_of, in_words_of_pysigma, remedy_of  # noqa: PLC0415
 
     section = cast("dict[str, Any]", document.plain)["filter"]
     try:
-        return condition_of(SigmaGlobalFilter.from_dict(section, policy=TrustedPolicy))
+        return condition_of(SigmaGlobalFilter.from_dict(in_words_of_pysigma(section), policy=TrustedPolicy))
     except Unsupported as error:
         raise document.error(("filter",), f"not supported: {error}", "leave this filter out") from None
     except SigmaError as error:

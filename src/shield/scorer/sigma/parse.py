@@ -215,15 +215,16 @@ def is_technique(tag: str) -> bool:
 def _in_words_of_pysigma(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the rule with modifiers that pySigma lacks replaced by those it has for the same."""
     detection = plain.get("detection")
-    return plain | {"detection": _renamed(detection)} if isinstance(detection, dict) else plain
+    return plain | {"detection": in_words_of_pysigma(detection)} if isinstance(detection, dict) else plain
 
 
-def _renamed(part: Any) -> Any:
+def in_words_of_pysigma(part: Any) -> Any:
+    """Return a part of a rule's or a filter's detections with modifiers that pySigma lacks replaced by its own."""
     if isinstance(part, dict):
         mapping = cast("dict[Any, Any]", part)
-        return {_renamed_key(key): _exact(key, _renamed(inner)) for key, inner in mapping.items()}
+        return {_renamed_key(key): _exact(key, in_words_of_pysigma(inner)) for key, inner in mapping.items()}
     if isinstance(part, list):
-        return [_renamed(inner) for inner in cast("list[Any]", part)]
+        return [in_words_of_pysigma(inner) for inner in cast("list[Any]", part)]
     return part
 
 
