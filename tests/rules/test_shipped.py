@@ -173,7 +173,7 @@ def fired(path: Path, course: Course) -> bool:
     """Whether the correlation is among the signals while all rules watch a course of events."""
     scorer = Scorer(all_rules(), built_in().policy)
     wanted = correlation(path).id
-    return any([signal.rule_id == wanted for one in happening(course) for signal in scorer.assess(one).signals])
+    return any(signal.rule_id == wanted for one in happening(course) for signal in scorer.assess(one).signals)
 
 
 def negated(item: object, inside: bool = False) -> Iterator[ConditionFieldEqualsValueExpression]:
@@ -195,13 +195,14 @@ def exceptions(path: Path) -> list[ConditionFieldEqualsValueExpression]:
     return [one for condition in parsed.detection.parsed_condition for one in negated(condition.parsed)]
 
 
-def is_whole_path(value: object) -> bool:
-    """Whether a value of a path begins at the root, in a directory that not everyone may write to."""
+def is_whole_path(value: object, owned: bool) -> bool:
+    """Whether a value of a path begins at the root, and not where everyone may write, unless the owner is asked too."""
     if isinstance(value, SigmaRegularExpression):
         return ABSOLUTE_EXPRESSION.match(str(value.regexp)) is not None
     if isinstance(value, SigmaString):
         text = str(value.s[0]) if value.s and isinstance(value.s[0], str) else ""
-        return text in ABSENT or (ABSOLUTE.match(text) is not None and not text.casefold().startswith(WRITABLE))
+        protected = owned or not text.casefold().startswith(WRITABLE)
+        return text in ABSENT or (ABSOLUTE.match(text) is not None and protected)
     return isinstance(value, SigmaNull)
 
 
@@ -284,8 +285,10 @@ def test_an_exception_names_the_whole_path_of_a_program(path: Path) -> None:
     if path.stem in COMPARES_NAMES:
         return
     found = exceptions(path)
+    owned = any(one.field == "process.exe_owner" for one in found)
     assert [one.field for one in found if one.field in NAMES or one.field.endswith(".name")] == []
-    assert [(one.field, str(one.value)) for one in found if one.field in IMAGES and not is_whole_path(one.value)] == []
+    programs = [one for one in found if one.field in IMAGES]
+    assert [(one.field, str(one.value)) for one in programs if not is_whole_path(one.value, owned)] == []
 
 
 @every_single_rule

@@ -64,8 +64,7 @@ def load(
     `placeholders` are the policy's. A rule in a folder that can't be used is a problem, and the others load. Raises
     NoRules where a place is missing, a file named by itself can't be used, or nothing at all loads.
     """
-    unread: list[str] = []
-    found = [file for place in places or (SHIPPED,) for file in _files(place, unread)]
+    found, unread = contents(places)
     key = key_of(found)
     compiled = cache.load(key) if cache else None
     if compiled is None:
@@ -74,12 +73,22 @@ def load(
     else:
         fresh = False
     ruleset, problems = usable(compiled.ruleset, placeholders or {})
-    problems = [*unread, *compiled.problems, *problems]
+    left_out = [f"{path}: {problem}; check its owner and mode" for path, problem in unread]
+    problems = [*left_out, *compiled.problems, *problems]
     if not ruleset.rules:
         raise NoRules("\n".join([f"no rule could be loaded from {', '.join(places) or SHIPPED}", *problems[:20]]))
     databases = Databases(compiled.databases)
     databases.fresh = fresh
     return Rulebook(ruleset, tuple(problems), databases, key, compiled)
+
+
+def contents(places: Sequence[str] = ()) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
+    """Return the path and content of every rule file in `places`, and the path and problem of those that can't be read.
+
+    Raises NoRules where a place is missing, or a file named by itself can't be read.
+    """
+    unread: list[tuple[str, str]] = []
+    return [file for place in places or (SHIPPED,) for file in _files(place, unread)], unread
 
 
 def shipped() -> Path:
@@ -105,7 +114,7 @@ def _compiled(found: Iterable[tuple[str, bytes]], named: frozenset[str]) -> Comp
     return Compiled(ruleset, tuple(problems + doubles))
 
 
-def _files(place: str, unread: list[str]) -> Iterator[tuple[str, bytes]]:
+def _files(place: str, unread: list[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
     """Yield the rule files of one place with their contents; tell of those in a folder that can't be read."""
     path = shipped() if place == SHIPPED else Path(place)
     if not path.exists():
@@ -114,14 +123,14 @@ def _files(place: str, unread: list[str]) -> Iterator[tuple[str, bytes]]:
         try:
             yield place, _content(path)
         except OSError as error:
-            raise NoRules(_unreadable(path, error)) from None
+            raise NoRules(f"{path}: {_unreadable(error)}; check its owner and mode") from None
         return
     for file in sorted(path.rglob("*")):
         if file.name.endswith(_SUFFIXES) and not file.name.endswith(_TESTS) and file.is_file():
             try:
                 yield str(file), _content(file)
             except OSError as error:
-                unread.append(_unreadable(file, error))
+                unread.append((str(file), _unreadable(error)))
 
 
 def _content(path: Path) -> bytes:
@@ -132,5 +141,5 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path}: can't be read: {error.strerror}; check its owner and mode"
+def _unreadable(error: OSError) -> str:
+    return f"can't be read: {error.strerror}"

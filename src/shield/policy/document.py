@@ -29,6 +29,8 @@ class DocumentError(ValueError):
         self.name = name
         self.line = line
         self.key = key
+        self.problem = problem
+        self.remedy = remedy
 
 
 class Document:

@@ -5,7 +5,7 @@ the requirements that are then met, as the bits of one number: bit `k * rules + 
 event's numbers are joined by `or`; the rules of which every requirement is met are its candidates.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shield.event import Event
@@ -15,12 +15,13 @@ from shield.scorer.sigma.fields import (
     Getter,
     getter,
     is_observed,
+    joined,
+    joined_texts,
     observed_getter,
     part_of,
-    texts,
 )
-from shield.scorer.sigma.predicate import as_number, expression_text, folded, shown
-from shield.scorer.sigma.requirement import GROUPS_MOST, requirements
+from shield.scorer.sigma.predicate import as_number, expression_text, shown
+from shield.scorer.sigma.requirement import GROUPS_MOST, is_scanned_for, requirements
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.scan import ENGINE, Databases, Engine, Needle, scanner
 from shield.scorer.sigma.value import Expression, Number, Text, Truth, Value, Wildcard
@@ -31,18 +32,21 @@ _PARTS_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 1024
 
 
-class Memory(dict[Any, Any]):
-    """What was found out, by what it was found out about; begins anew when it holds `most` entries."""
+class Memory(dict[Any, int]):
+    """What values meet, found out by `find` at the first of each; begins anew when it is full."""
 
-    def __init__(self, most: int = _REMEMBERED) -> None:
+    def __init__(self, find: Callable[[Any], int]) -> None:
         super().__init__()
-        self._most = most
+        self._find = find
 
-    def remember(self, key: Hashable, found: Any) -> None:
-        """Keep `found`."""
-        if len(self) >= self._most:
-            self.clear()
-        self[key] = found
+    def __missing__(self, value: Any) -> int:
+        """Return what `value` meets, and keep it unless the value is very long."""
+        bits = self._find(value)
+        if isinstance(value, int) or len(value) <= _LONGEST_REMEMBERED:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[value] = bits
+        return bits
 
 
 class Candidates:
@@ -52,6 +56,8 @@ class Candidates:
         self._number = len(rules)
         self._every = (1 << self._number) - 1
         self._free, wanted = _wanted(rules)
+        if logged and "" in wanted:
+            wanted = {name: _with_keywords(values, wanted[""]) for name, values in wanted.items()}
         fields = {name: _Field(values, databases, engine) for name, values in wanted.items()}
         self._met = self._met_by_log(fields) if logged else self._met_by_observation(fields)
 
@@ -65,34 +71,43 @@ class Candidates:
             left ^= lowest
 
     def _met_by_log(self, fields: Mapping[str, "_Field"]) -> Callable[[Event], int]:
-        """Return the function that adds up what an event read from a log meets: what isn't in the log is looked up."""
-        keywords = fields.get("")
+        """Return the function that adds up what an event read from a log meets: what isn't in the log is looked up.
+
+        Keywords are among what is scanned for in a field that is scanned anyway; all other values are scanned together.
+        """
+        free, keywords = self._free, fields.get("")
+        scanned = frozenset(name for name, field in fields.items() if field.is_scanned)
         elsewhere = [
             (name, observed_getter(name), field)
             for name, field in fields.items()
             if name and (field.absent or is_observed(name))
         ]
 
-        def met(event: Event) -> int:
+        def met_by(event: Event) -> int:
             log = event.data.log
-            held = self._free
             own = log.fields if log else {}
+            held = free
             for name, found in own.items():
                 field = fields.get(name)
-                if field is not None:
-                    held |= field.met(found)
+                if field is not None and (bits := field.texts[found] if type(found) is str else field.met(found)):
+                    held |= bits
             for name, get, field in elsewhere:
-                if name not in own:
-                    held |= field.met(get(event))
-            return held | keywords.met(_joined(event)) if keywords else held
+                if name not in own and (bits := field.met(get(event))):
+                    held |= bits
+            if keywords is None or log is None:
+                return held
+            rest = [
+                found if type(found) is str else joined(found) for name, found in own.items() if name not in scanned
+            ]
+            return held | keywords.texts["\n".join((log.message, *rest))]
 
-        return met
+        return met_by
 
     def _met_by_observation(self, fields: Mapping[str, "_Field"]) -> Callable[[Event], int]:
         """Return the function that adds up what an event that Shield observed meets."""
         parts: dict[str, list[tuple[Getter, _Field]]] = {}
         for name, field in fields.items():
-            parts.setdefault(part_of(name), []).append((getter(name) if name else _joined, field))
+            parts.setdefault(part_of(name), []).append((getter(name) if name else joined_texts, field))
         shared = [_Part(SHARED_PARTS[name], found) for name, found in parts.items() if name in SHARED_PARTS]
         own = [pair for name, found in parts.items() if name not in SHARED_PARTS for pair in found]
 
@@ -101,7 +116,8 @@ class Candidates:
             for part in shared:
                 held |= part.met(event)
             for get, field in own:
-                held |= field.met(get(event))
+                if bits := field.met(get(event)):
+                    held |= bits
             return held
 
         return met
@@ -123,13 +139,20 @@ def _wanted(rules: Sequence[Rule]) -> tuple[int, dict[str, dict[Value, int]]]:
     return free, wanted
 
 
+def _with_keywords(values: Mapping[Value, int], keywords: Mapping[Value, int]) -> Mapping[Value, int]:
+    """Return what a field's values are scanned for together with `keywords`, if they are scanned at all."""
+    if not any(is_scanned_for(value) for value in values):
+        return values
+    return dict(values) | {value: values.get(value, 0) | bits for value, bits in keywords.items()}
+
+
 class _Part:
     """The fields of one part of an event that many events share, mostly as the very same object."""
 
     def __init__(self, get: Callable[[Event], object], fields: Sequence[tuple[Getter, "_Field"]]) -> None:
         self._get = get
         self._fields = fields
-        self._known = Memory(_PARTS_REMEMBERED)
+        self._known: dict[int, tuple[object, int]] = {}
 
     def met(self, event: Event) -> int:
         part = self._get(event)
@@ -139,7 +162,9 @@ class _Part:
         held = 0
         for get, field in self._fields:
             held |= field.met(get(event))
-        self._known.remember(id(part), (part, held))
+        if len(self._known) >= _PARTS_REMEMBERED:
+            self._known.clear()
+        self._known[id(part)] = part, held
         return held
 
 
@@ -155,41 +180,39 @@ class _Field:
             self._file(value, bits, needles)
         ordered = sorted(needles)  # the same in every process, so that the databases' digests are
         self._bits = [needles[needle] for needle in ordered]
-        self._scanner = scanner(ordered, databases, engine) if needles else None
-        self._known = Memory()
+        self._found = scanner(ordered, databases, engine) if needles else None
+        self.is_scanned = bool(needles)
+        self.texts = Memory(self._met_by_text)
+        self._integers = Memory(self._met_by_number)
 
     def met(self, found: FieldValue) -> int:
         """Return the bits that a value of the field meets; never too few, and seldom more than a test would say."""
         kind = type(found)
-        if kind is str or kind is int:
-            known = self._known.get(found)
-            return self._learnt(found) if known is None else known
+        if kind is str:
+            return self.texts[found]
+        if kind is int:
+            return self._integers[found]
         if found is None:
             return self.absent
-        return self._met_by_each(found) if isinstance(found, tuple) else self._met_by(found)
-
-    def _learnt(self, found: Any) -> int:
-        bits = self._met_by(found)
-        if isinstance(found, int) or len(found) <= _LONGEST_REMEMBERED:
-            self._known.remember(found, bits)
-        return bits
+        return self._met_by_each(found) if isinstance(found, tuple) else self._met_by_number(found)
 
     def _met_by_each(self, found: tuple[Any, ...]) -> int:
         bits = self._present
         for element in found:
-            bits |= self._met_by(element)
+            bits |= self.met(element)
         return bits
 
-    def _met_by(self, found: FieldValue) -> int:
-        text, plain = shown(found), folded(found)
+    def _met_by_number(self, found: FieldValue) -> int:
+        return self._met_by_text(shown(found))
+
+    def _met_by_text(self, text: str) -> int:
+        plain = text.casefold()
         bits = self._present | self._exact.get(plain, 0)
-        if self._numbers:
-            number = as_number(found)
-            if number is not None:
-                bits |= self._numbers.get(number, 0)
-        if self._scanner is not None:
+        if self._numbers and (number := as_number(text)) is not None:
+            bits |= self._numbers.get(number, 0)
+        if self._found is not None:
             table = self._bits
-            for at in self._scanner.found(text, plain):
+            for at in self._found(text, plain):
                 bits |= table[at]
         return bits
 
@@ -217,11 +240,6 @@ class _Field:
                 needles[needle] = needles.get(needle, 0) | bits
             case _:
                 raise TypeError(f"{type(value).__name__} can't be looked up")
-
-
-def _joined(event: Event) -> str:
-    """Return all texts of an event in one: a keyword in any of them is in it."""
-    return "\n".join(texts(event))
 
 
 def _needle(parts: Sequence[Any]) -> Needle:

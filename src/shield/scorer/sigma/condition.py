@@ -1,4 +1,4 @@
-"""The condition of a rule: comparisons joined by and, or and not. An `Oracle` tells which comparisons hold."""
+"""The condition of a rule, as plain data: comparisons joined by and, or and not."""
 
 from collections.abc import Callable, Iterator
 
@@ -33,36 +33,6 @@ class Negation(Struct, frozen=True, tag="not"):
 
 
 Clause = Comparison | AllOf | AnyOf | Negation
-Oracle = Callable[[Comparison], bool]
-
-
-def holds(clause: Clause, oracle: Oracle) -> bool:
-    """Return whether `clause` holds."""
-    match clause:
-        case Comparison():
-            return oracle(clause)
-        case Negation(part):
-            return not holds(part, oracle)
-        case AllOf(parts):
-            return all(holds(part, oracle) for part in parts)
-        case AnyOf(parts):
-            return any(holds(part, oracle) for part in parts)
-
-
-def reasons(clause: Clause, oracle: Oracle) -> Iterator[Comparison]:
-    """Yield the comparisons that make `clause`, which holds, hold. That something is absent is no reason."""
-    match clause:
-        case Comparison():
-            yield clause
-        case Negation():
-            return
-        case AllOf(parts):
-            for part in parts:
-                yield from reasons(part, oracle)
-        case AnyOf(parts):
-            for part in parts:
-                if holds(part, oracle):
-                    yield from reasons(part, oracle)
 
 
 def comparisons(clause: Clause) -> Iterator[Comparison]:

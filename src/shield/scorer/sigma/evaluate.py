@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shield.event import Event
-from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation, Oracle
+from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
 from shield.scorer.sigma.fields import FieldValue, getter, texts
 from shield.scorer.sigma.predicate import Test, any_of, element, folded, test_of, text_test
 from shield.scorer.sigma.value import FieldReference, Text, plain_parts
@@ -38,6 +38,7 @@ class View:
 
 
 Holds = Callable[[View], bool]
+Why = Callable[[View], tuple[Comparison, ...] | None]
 
 
 def compiled(clause: Clause) -> Holds:
@@ -93,9 +94,43 @@ def _of_one_field(field: str, tests: list[Test], stops_at: bool) -> Holds:
     return holds
 
 
-def oracle(view: View) -> Oracle:
-    """Return the function that says of single comparisons whether they hold for an event."""
-    return lambda comparison: compiled(comparison)(view)
+def reasons(clause: Clause) -> Why:
+    """Return the function that names the comparisons that make `clause` hold, None where it doesn't.
+
+    That something is absent is no reason.
+    """
+    match clause:
+        case Comparison(field, value):
+            test, reason = _comparison(field, value), (clause,)
+            return lambda view: reason if test(view) else None
+        case Negation(part):
+            holds = compiled(part)
+            return lambda view: None if holds(view) else ()
+        case AllOf(parts):
+            return _reasons_of_all([reasons(part) for part in parts])
+        case AnyOf(parts):
+            return _reasons_of_any([reasons(part) for part in parts])
+
+
+def _reasons_of_all(parts: list[Why]) -> Why:
+    def why(view: View) -> tuple[Comparison, ...] | None:
+        found: list[Comparison] = []
+        for part in parts:
+            reason = part(view)
+            if reason is None:
+                return None
+            found += reason
+        return tuple(found)
+
+    return why
+
+
+def _reasons_of_any(parts: list[Why]) -> Why:
+    def why(view: View) -> tuple[Comparison, ...] | None:
+        found = [reason for part in parts if (reason := part(view)) is not None]
+        return tuple(one for reason in found for one in reason) if found else None
+
+    return why
 
 
 def matched(comparison: Comparison, view: View) -> str:

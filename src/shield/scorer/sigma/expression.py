@@ -27,10 +27,20 @@ _re2 = cast("Any", re2)
 def search(expression: str) -> Search:
     """Return the search for `expression`. Raises re.error where it is no regular expression."""
     linear = _linear(expression)
-    find = re.compile(_as_re2_reads_it(expression)).search if linear is None else linear.search
+    if linear is None:
+        return _python(re.compile(_as_re2_reads_it(expression)))
 
     def place(text: str) -> int | None:
-        match = find(text)
+        encoded = text.encode("utf-8", "replace")  # RE2 itself works on bytes, and is slower when given text
+        match = linear.search(encoded)
+        return len(encoded[: match.start()].decode()) if match else None
+
+    return place
+
+
+def _python(expression: re.Pattern[str]) -> Search:
+    def place(text: str) -> int | None:
+        match = expression.search(text)
         return match.start() if match else None
 
     return place
@@ -57,8 +67,8 @@ def _of_ascii(piece: str) -> str:
 
 def _linear(expression: str) -> Any | None:
     try:
-        return _re2.compile(expression, _quiet())
-    except _re2.error:
+        return _re2.compile(expression.encode(), _quiet())
+    except (_re2.error, UnicodeEncodeError):
         return None
 
 

@@ -7,6 +7,7 @@ list, and a rule's value matches it if it matches any element. What Shield itsel
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, cast
 
@@ -78,6 +79,7 @@ def part_of(field: str) -> str:
     return "process.env" if path.startswith("process.env.") else path.partition(".")[0]
 
 
+@lru_cache(maxsize=4096)
 def getter(field: str) -> Getter:
     """Return the function that takes the value of `field` out of any event."""
     observed = observed_getter(field)
@@ -124,7 +126,18 @@ def texts(event: Event) -> tuple[str, ...]:
     log = event.data.log
     if log is None:
         return tuple(_texts(msgspec.to_builtins(event.data)))
-    return tuple(_texts(log.fields)) + ((log.message,) if log.message else ())
+    found = [one for part in log.fields.values() for one in ((part,) if isinstance(part, str) else _texts(part))]
+    return (*found, log.message) if log.message else tuple(found)
+
+
+def joined_texts(event: Event) -> str:
+    """Return every text that `texts` does, each on a line of its own."""
+    return "\n".join(texts(event))
+
+
+def joined(value: FieldValue) -> str:
+    """Return the texts in a field's value, each on a line of its own."""
+    return "\n".join(_texts(value))
 
 
 def _texts(part: Any) -> Iterator[str]:

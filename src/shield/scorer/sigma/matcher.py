@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from shield.event import Event, Evidence, Platform, Signal
 from shield.scorer.sigma import logsource
 from shield.scorer.sigma.candidates import Candidates
-from shield.scorer.sigma.condition import Comparison, reasons
-from shield.scorer.sigma.evaluate import Holds, View, compiled, matched, oracle
+from shield.scorer.sigma.condition import Comparison
+from shield.scorer.sigma.evaluate import Holds, View, Why, compiled, matched, reasons
 from shield.scorer.sigma.logsource import LogSource
 from shield.scorer.sigma.predicate import place_of
 from shield.scorer.sigma.rule import Rule
@@ -38,6 +38,7 @@ class Matcher:
         self._points = points
         self._databases = databases or Databases()
         self._engine: Engine = engine
+        self._why: dict[str, Why] = {}
         self._groups: dict[tuple[str, ...], _Group] = {}
 
     def prepare(self, os: Platform) -> None:
@@ -76,7 +77,10 @@ class Matcher:
         return group
 
     def _signal(self, rule: Rule, view: View) -> Signal:
-        first, *further = evidence(rule, view) or [Evidence("", "", "")]
+        why = self._why.get(rule.id)
+        if why is None:
+            why = self._why[rule.id] = reasons(rule.condition)
+        first, *further = _evidence(why(view) or (), view) or [Evidence("", "", "")]
         return Signal(
             rule_id=rule.id,
             name=rule.name,
@@ -113,14 +117,14 @@ class _Group:
         return found
 
 
-def evidence(rule: Rule, view: View) -> list[Evidence]:
-    """Return why a rule that matches does, one piece a field, the most specific pattern first."""
-    best: dict[str, Comparison] = {}
-    for reason in reasons(rule.condition, oracle(view)):
-        known = best.get(reason.field)
-        if known is None or len(shown(reason.value)) > len(shown(known.value)):
-            best[reason.field] = reason
-    ranked = sorted(best.values(), key=lambda one: -len(shown(one.value)))
+def _evidence(because: Sequence[Comparison], view: View) -> list[Evidence]:
+    """Return what made a rule match, one piece a field, the most specific pattern first."""
+    best: dict[str, tuple[int, Comparison]] = {}
+    for reason in because:
+        telling = len(shown(reason.value))
+        if telling > best.get(reason.field, (-1,))[0]:
+            best[reason.field] = telling, reason
+    ranked = [one for _, one in sorted(best.values(), key=lambda entry: -entry[0])]
     return [Evidence(one.field, _around(matched(one, view), one.value), shown(one.value)) for one in ranked]
 
 

@@ -133,10 +133,11 @@ def parse_all(text: bytes, name: str) -> list[Item]:
 
     Raises DocumentError at the first document that is none, or is one that this version can't evaluate.
     """
-    return [_item(document) for document in documents(text, name)]
+    return [item_of(document) for document in documents(text, name)]
 
 
-def _item(document: Document) -> Item:
+def item_of(document: Document) -> Item:
+    """Return the rule, correlation rule or filter that `document` is. Raises DocumentError."""
     plain = document.plain if isinstance(document.plain, dict) else {}
     if "correlation" in plain:
         return correlation_of(document)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import fsum
 
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
-from shield.scorer.sigma.value import Expression, Number, Text, Truth, Value, Wildcard
+from shield.scorer.sigma.value import Expression, Number, Part, Text, Truth, Value, Wildcard
 
 Group = frozenset[Comparison]
 
@@ -17,6 +17,16 @@ GROUPS_MOST = 3
 
 _HALVED_BY = 3
 """So many more characters make a literal half as common: a guess that ranks groups, no more."""
+
+_COMMON = 0.45
+"""What is met more often than this spares hardly a look at a condition."""
+
+_ORDINARY = (
+    r"c:\windows\system32\svchost.exe c:\program files (x86)\microsoft\ c:\users\public\appdata\local\temp\ "
+    r"c:\users\user\appdata\roaming\microsoft\windows\ c:\programdata\ hklm\software\microsoft\windows\currentversion\ "
+    "/usr/bin/bash /usr/sbin/ /usr/lib/ /usr/local/bin/ /home/ /root/ /etc/ /var/lib/ /var/log/ /tmp/ /bin/sh"
+)
+"""What is in values all the time; a literal that is a part of it tells nothing."""
 
 
 def requirements(clause: Clause) -> list[Group]:
@@ -28,7 +38,7 @@ def requirements(clause: Clause) -> list[Group]:
             return []
         case AllOf(parts):
             every = {group: None for part in parts for group in requirements(part)}
-            return sorted(every, key=_group_commonness)[:GROUPS_MOST]
+            return _telling(sorted(every, key=_group_commonness))[:GROUPS_MOST]
         case AnyOf(parts):
             return _of_any([requirements(part) for part in parts])
 
@@ -37,6 +47,27 @@ def _can_be_looked_up(comparison: Comparison) -> bool:
     """Return whether tables and scans tell of a comparison; keywords are looked for in all texts joined."""
     is_literal = not isinstance(comparison.value, Expression)
     return _commonness(comparison.value) is not None and (is_literal or comparison.field != "")
+
+
+def _telling(groups: list[Group]) -> list[Group]:
+    """Return the first of `groups`, and of the others those that aren't scanned for what is met all the time."""
+    return groups[:1] + [group for group in groups[1:] if not any(_is_idle(one.value) for one in group)]
+
+
+def _is_idle(value: Value) -> bool:
+    """Return whether scanning for `value` would find it often; what is looked up in a table costs nothing to find."""
+    return is_scanned_for(value) and (_commonness(value) or 0.0) >= _COMMON
+
+
+def is_scanned_for(value: Value) -> bool:
+    """Return whether a value is looked for in others, not looked up in a table."""
+    match value:
+        case Text(() | (str(),) | (Wildcard.MANY,)):
+            return False
+        case Text() | Expression():
+            return True
+        case _:
+            return False
 
 
 def _of_any(parts: Sequence[Sequence[Group]]) -> list[Group]:
@@ -58,13 +89,21 @@ def _commonness(value: Value) -> float | None:
     """Return a guess at how often `value` is met, from 0 to 1; None where only a test can tell if it is."""
     match value:
         case Text(parts):
-            longest = max((len(part) for part in parts if isinstance(part, str)), default=0)
-            if not longest:
+            if not any(isinstance(part, str) for part in parts):
                 return 1.0 if parts in ((), (Wildcard.MANY,)) else None
-            return 0.5 ** (longest / _HALVED_BY)
-        case Number() | Truth():
-            return 0.1
+            return _literal_commonness(parts)
+        case Number():
+            return 0.01
+        case Truth():
+            return 0.5
         case Expression():
             return 0.5
         case _:
             return None
+
+
+def _literal_commonness(parts: Sequence[Part]) -> float:
+    longest = max((part for part in parts if isinstance(part, str)), key=len).casefold()
+    if len(parts) > 1 and longest in _ORDINARY:
+        return 0.9
+    return 0.5 ** (len(longest) / _HALVED_BY)

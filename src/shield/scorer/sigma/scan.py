@@ -1,6 +1,6 @@
 """Finding many literals and expressions in a text at once.
 
-`Hyperscan` does it in one pass, for all at little more than the cost of one. Where its library isn't available (it
+Hyperscan does it in one pass, for all at little more than the cost of one. Where its library isn't available (it
 needs an x86-64 CPU), `Trigrams` gives the same answers in plain Python.
 """
 
@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from shield.scorer.sigma.expression import is_linear
 
@@ -24,7 +24,10 @@ _GRAM = 3
 _NEEDLE_MOST = 64
 """As much of a literal is looked for; whether the rest is there too, a rule's condition will tell."""
 
-_COUNTED = re.compile(r"\{[0-9]*,?[0-9]+,?\}")
+_COUNTED = re.compile(r"\{[0-9]*,?([0-9]+),?\}")
+_NESTED_MOST = 16
+_COUNT_MOST = 64
+_COUNTS_MOST = 1024
 
 Engine = Literal["hyperscan", "pure"]
 ENGINE: Engine = "hyperscan" if hyperscan else "pure"
@@ -46,12 +49,8 @@ class Needle(NamedTuple):
         return text.endswith(self.text) if self.at_end else self.text in text
 
 
-class Scanner(Protocol):
-    """Looks for a fixed list of needles."""
-
-    def found(self, text: str, folded: str) -> list[int]:
-        """Return the indices of all needles in a text, given as it is and case-folded; perhaps of some that are not."""
-        ...
+Scanner = Callable[[str, str], list[int]]
+"""Returns the indices of all needles in a text, given as it is and case-folded; perhaps of some that are not in it."""
 
 
 class Databases:
@@ -75,55 +74,61 @@ class Databases:
 
 
 def scanner(needles: Sequence[Needle], databases: Databases, engine: Engine = ENGINE) -> Scanner:
-    """Return a scanner for `needles`."""
-    return Hyperscan(needles, databases) if engine == "hyperscan" else Trigrams(needles)
+    """Return the scanner for `needles`."""
+    return _by_hyperscan(needles, databases) if engine == "hyperscan" else Trigrams(needles).found
 
 
-class Hyperscan:
-    """Literals in one pass over the folded text, expressions in one over the text as it is."""
-
-    def __init__(self, needles: Sequence[Needle], databases: Databases) -> None:
-        expressions = {at: needle.text for at, needle in enumerate(needles) if needle.is_expression}
-        literals = {at: _anchored(needle) for at, needle in enumerate(needles) if not needle.is_expression}
-        known = {at: text for at, text in expressions.items() if _can_scan(text, databases)}
-        self._always = [at for at in expressions if at not in known]
-        self._literals = _Pass(literals, 0, databases) if literals else None
-        self._expressions = _Pass(known, _UTF8, databases) if known else None
-
-    def found(self, text: str, folded: str) -> list[int]:
-        """Return the indices of the needles found, and of the expressions that only a test can tell of."""
-        found = self._literals.found(folded.encode("utf-8", "surrogatepass")) if self._literals else []
-        if self._expressions:
-            found += self._expressions.found(text.encode("utf-8", "replace"))
-        return found + self._always
+def _by_hyperscan(needles: Sequence[Needle], databases: Databases) -> Scanner:
+    """Return a scanner with one pass over the folded text for literals, and one over the text for expressions."""
+    expressions = {at: needle.text for at, needle in enumerate(needles) if needle.is_expression}
+    literals = {at: _anchored(needle) for at, needle in enumerate(needles) if not needle.is_expression}
+    known = {at: text for at, text in expressions.items() if _can_scan(text, databases)}
+    always = [at for at in expressions if at not in known]
+    in_folded = _pass(literals, 0, databases)
+    if not expressions:
+        return lambda text, folded: in_folded(_encoded(folded))
+    in_text = _pass(known, _UTF8, databases)
+    return lambda text, folded: in_folded(_encoded(folded)) + in_text(text.encode("utf-8", "replace")) + always
 
 
-class _Pass:
-    """One Hyperscan database."""
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
-    def __init__(self, expressions: Mapping[int, str], flags: int, databases: Databases) -> None:
-        wanted = repr((_hyperscan.__version__, flags, sorted(expressions.items()))).encode()
-        digest = hashlib.sha256(wanted).hexdigest()
-        try:
-            self._database = self._loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
-        except _hyperscan.HyperscanError:  # it was made for another processor
-            databases.forget(digest)
-            self._database = self._loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
-        self._scratch = _hyperscan.Scratch(self._database)
-        self._hits: list[int] = []
 
-    def found(self, text: bytes) -> list[int]:
-        """Return the numbers of the expressions that `text` matches."""
-        self._hits = []
-        self._database.scan(text, match_event_handler=self._hit, scratch=self._scratch)
-        return self._hits
+def _pass(expressions: Mapping[int, str], flags: int, databases: Databases) -> Callable[[bytes], list[int]]:
+    """Return the function that names, by their numbers, the expressions that a text matches."""
+    if not expressions:
+        return lambda text: []
+    database = _database(expressions, flags, databases)
+    scan, scratch = database.scan, _hyperscan.Scratch(database)
 
-    def _hit(self, number: int, begin: int, end: int, flags: int, context: object) -> None:
-        self._hits.append(number)
+    def found(text: bytes) -> list[int]:
+        hits: list[int] = []
+        scan(text, match_event_handler=_note, scratch=scratch, context=hits)
+        return hits
 
-    @staticmethod
-    def _loaded(serialized: bytes) -> Any:
-        return _hyperscan.loadb(serialized, mode=_hyperscan.HS_MODE_BLOCK)
+    return found
+
+
+def _note(number: int, begin: int, end: int, flags: int, hits: list[int]) -> None:
+    hits.append(number)
+
+
+def _database(expressions: Mapping[int, str], flags: int, databases: Databases) -> Any:
+    wanted = repr((_hyperscan.__version__, flags, sorted(expressions.items()))).encode()
+    digest = hashlib.sha256(wanted).hexdigest()
+    try:
+        return _loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
+    except _hyperscan.HyperscanError:  # it was made for another processor
+        databases.forget(digest)
+        return _loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
+
+
+def _loaded(serialized: bytes) -> Any:
+    return _hyperscan.loadb(serialized, mode=_hyperscan.HS_MODE_BLOCK)
 
 
 class Trigrams:
@@ -177,9 +182,11 @@ def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
 def _can_scan(expression: str, databases: Databases) -> bool:
     """Return whether Hyperscan tells of `expression` what RE2 would; that is remembered like a database.
 
-    Counted repeats (`.{0,300}`) are left to RE2: some take Hyperscan minutes to compile.
+    Large counted repeats (`.{0,300}`) are left to RE2: some take Hyperscan minutes to compile.
     """
-    if _COUNTED.search(expression):
+    counts = [int(most) for most in _COUNTED.findall(expression)]
+    largest = _NESTED_MOST if "){" in expression else _COUNT_MOST if len(counts) > 1 else _COUNTS_MOST
+    if counts and (max(counts) > largest or sum(counts) > _COUNTS_MOST):
         return False
     digest = hashlib.sha256(repr((_hyperscan.__version__, "can scan", expression)).encode()).hexdigest()
     return bool(databases.get(digest, lambda: b"yes" if is_linear(expression) and _compiles(expression) else b""))
