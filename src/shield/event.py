@@ -179,7 +179,8 @@ class Loss(Struct, frozen=True, omit_defaults=True):
 class Health(Struct, frozen=True, omit_defaults=True):
     """The agent about itself: CPU seconds used, resident bytes at most, event counts by category, the loss ledgers.
 
-    `refused` names the better sources that could not be used, each with its reason.
+    `refused` names the better sources that could not be used, each with its reason. `baseline` says how far it has
+    learnt. `changes` is what the agent has changed about itself since the last heartbeat: new rules, a new policy.
     """
 
     version: str
@@ -193,6 +194,8 @@ class Health(Struct, frozen=True, omit_defaults=True):
     ledgers: tuple[Ledger, ...] = ()
     blind_spots: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    baseline: str = ""
+    changes: tuple[str, ...] = ()
 
 
 class Tamper(Struct, frozen=True, omit_defaults=True):

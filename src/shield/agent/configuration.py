@@ -47,7 +47,10 @@ class YaraSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. `policy` and `rules` are paths; the built-in ones are used where they lack."""
+    """The whole file. `policy` and `rules` are paths; the built-in ones are used where they lack.
+
+    `state` is the folder of what the agent remembers from one run to the next; null is the usual place.
+    """
 
     source: SourceSettings = SourceSettings()
     output: OutputSettings = OutputSettings()
@@ -55,6 +58,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     rules: tuple[PathText, ...] = ()
     indicators: tuple[PathText, ...] = ()
     yara: YaraSettings = YaraSettings()
+    state: PathText | None = None
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
 

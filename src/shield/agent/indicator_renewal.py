@@ -18,6 +18,7 @@ from msgspec import Struct
 from shield.agent import child
 from shield.agent.indicators import SUFFIXES, NoIndicators, Report, build
 from shield.agent.places import signature
+from shield.event import Event, Signal
 from shield.policy.schema import Policy
 from shield.scorer.indicators.index import DamagedIndex, Index, block
 from shield.scorer.indicators.match import Indicators
@@ -36,7 +37,7 @@ class Renewal(Struct, frozen=True):
 
 
 class RenewedIndicators:
-    """The indicators in `places`. Raises NoIndicators where one of them is missing at the start."""
+    """The indicators in `places`, as a witness. Raises NoIndicators where one of them is missing at the start."""
 
     def __init__(self, places: Sequence[str], policy: Policy, clock: Callable[[], float] = time.monotonic) -> None:
         self._places = tuple(places)
@@ -44,8 +45,23 @@ class RenewedIndicators:
         self._clock = clock
         self._look_at = clock() + _LOOK_EVERY_S
         self._signature = self._seen = signature(self._places, SUFFIXES)
+        self._asked = False
         self._build: _Build | None = None
         self.current, self.report = self._first()
+
+    def signals(self, event: Event) -> tuple[Signal, ...]:
+        """Return what the indicators in force say about one event."""
+        return self.current.signals(event)
+
+    def judge_by(self, policy: Policy) -> None:
+        """Give points by `policy` from now on."""
+        self._policy = policy
+        self.current = Indicators(self.current.index, policy)
+
+    def renew(self) -> None:
+        """Read the files anew at the next look, whether or not they seem changed."""
+        self._asked = True
+        self._look_at = self._clock()
 
     def care(self) -> Renewal | None:
         """Look whether the files have changed, or a new index is ready; returns at once."""
@@ -56,8 +72,10 @@ class RenewedIndicators:
             return None
         self._look_at = now + _LOOK_EVERY_S
         seen, self._seen = self._seen, signature(self._places, SUFFIXES)
-        if self._seen == self._signature or self._seen != seen:  # a file that still changes is still being written
+        settled = self._seen != self._signature and self._seen == seen  # a file that still changes is being written
+        if not settled and not self._asked:
             return None
+        self._asked = False
         self._signature = self._seen
         return self._begin()
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from shield.event import Action, Category, Event
+from shield.event import Action, Category, Event, Signal
 from shield.policy import gate
 from shield.policy.load import PolicyInForce
 from shield.scorer.alerts import Alerts
+from shield.scorer.baseline import Baseline
 from shield.scorer.score import Scorer
 
+_SECOND_NS = 1_000_000_000
 _UNSCORED: frozenset[Category] = frozenset(("heartbeat", "loss", "tamper", "response"))
 
 Gaps = Callable[[Event], tuple[str, ...]]
@@ -34,27 +36,44 @@ class Tally(Struct):
 
 
 class Pipeline:
-    """Scores and decides. `gaps` is asked, for each event that is more than ALLOW, what its evidence may lack."""
+    """Scores and decides. `gaps` is asked, for each event that is more than ALLOW, what its evidence may lack.
 
-    def __init__(self, scorer: Scorer, policy: PolicyInForce, agent_id: str, gaps: Gaps) -> None:
+    The `baseline`, where there is one, learns from every finished event.
+    """
+
+    def __init__(
+        self, scorer: Scorer, policy: PolicyInForce, agent_id: str, gaps: Gaps, baseline: Baseline | None = None
+    ) -> None:
         self.tally = Tally()
-        self._scorer = scorer
-        self._alerts = Alerts(policy.policy.story.window_seconds * 1_000_000_000)
-        self._policy = policy.policy
-        self._policy_version = policy.label
+        self.scorer = scorer
+        self.policy = policy
+        self._alerts = Alerts(_window_ns(policy))
         self._agent_id = agent_id
         self._gaps = gaps
+        self._baseline = baseline
 
-    def finish(self, draft: Event) -> Event:
-        """Return `draft` with its verdict and the next sequence number."""
-        event = self._as_it_is(draft) if draft.category in _UNSCORED else self._judged(draft)
+    def replace(self, scorer: Scorer, policy: PolicyInForce) -> None:
+        """Judge by `scorer` and `policy` from now on; stories, correlations and open alerts go on."""
+        scorer.succeed(self.scorer)
+        self.scorer = scorer
+        self.policy = policy
+        self._alerts.window_ns = _window_ns(policy)
+
+    def finish(self, draft: Event, found: tuple[Signal, ...] = ()) -> Event:
+        """Return `draft` with its verdict and the next sequence number.
+
+        `found` are signals found later about an event that was finished before; it is judged by them, not matched again.
+        """
+        event = self._as_it_is(draft) if draft.category in _UNSCORED else self._judged(draft, found)
         self.tally.add(event)
+        if self._baseline is not None:
+            self._baseline.learn(event, event.action)
         return event
 
-    def _judged(self, draft: Event) -> Event:
-        found = self._scorer.assess(draft)
+    def _judged(self, draft: Event, signals: tuple[Signal, ...]) -> Event:
+        found = self.scorer.assess(draft, signals)
         score = found.score
-        action = gate.action(score, self._policy) if score else "ALLOW"
+        action = gate.action(score, self.policy.policy) if score else "ALLOW"
         gaps = draft.gaps if action == "ALLOW" else tuple(dict.fromkeys(draft.gaps + self._gaps(draft)))
         return Event(
             ts=draft.ts,
@@ -64,7 +83,7 @@ class Pipeline:
             score=score,
             rationale=found.rationale,
             data=draft.data,
-            policy_version=self._policy_version,
+            policy_version=self.policy.label,
             dedupe_key=found.dedupe_key,
             correlation_id=draft.correlation_id,
             event_id=draft.event_id,
@@ -86,5 +105,9 @@ class Pipeline:
 
     def _as_it_is(self, draft: Event) -> Event:
         return msgspec.structs.replace(
-            draft, policy_version=self._policy_version, agent_id=self._agent_id, seq=self.tally.events + 1
+            draft, policy_version=self.policy.label, agent_id=self._agent_id, seq=self.tally.events + 1
         )
+
+
+def _window_ns(policy: PolicyInForce) -> int:
+    return policy.policy.story.window_seconds * _SECOND_NS

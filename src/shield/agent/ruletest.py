@@ -181,7 +181,7 @@ def _examples(rules: Sequence[Rule], path: Path) -> Iterator[Failure | None]:
     read_in = read_examples(path)
     if not rules:
         raise DocumentError(str(path), 0, "", "the rule beside it can't be used", "see `shield rules check`")
-    matcher = Matcher(rules, {rule.id: 1 for rule in rules})
+    matcher = Matcher(rules, {rule.id: 1 for rule in rules}, engine="pure")
     for wanted, group in ((True, read_in.matches), (False, read_in.passes)):
         for example in group:
             made = event(example)
@@ -191,7 +191,15 @@ def _examples(rules: Sequence[Rule], path: Path) -> Iterator[Failure | None]:
                 continue
             at_fault = rules[0] if wanted else next(rule for rule in rules if rule.id == signals[0].rule_id)
             told = explain(at_fault, made)
-            found = (f"{one.field or 'any text'} is '{one.value}'" for one in (signals[0], *signals[0].further) if one.value) if signals else ()
+            found = (
+                (
+                    f"{one.field or 'any text'} is '{one.value}'"
+                    for one in (signals[0], *signals[0].further)
+                    if one.value
+                )
+                if signals
+                else ()
+            )
             why = told.elsewhere or told.reason or "; ".join(found)
             yield Failure(str(path), at_fault.name, example.name, wanted, why, told)
 
@@ -205,7 +213,7 @@ def _courses(book: Rulebook, correlations: Sequence[Correlation], path: Path) ->
         for course in group:
             fired, counts, seen = False, dict.fromkeys((rule.name for rule in rules), 0), 0
             watching = Correlations([msgspec.structs.replace(one, generate=True) for one in needed], rules)
-            matcher = Matcher(rules, {rule.id: 1 for rule in rules})
+            matcher = Matcher(rules, {rule.id: 1 for rule in rules}, engine="pure")
             for one in events(course, str(path)):
                 seen += 1
                 matched = matcher.matching(one)

@@ -71,7 +71,8 @@ class YaraScanner:
     def __init__(self, settings: YaraSettings, policy: Policy, clock: Callable[[], float] = time.monotonic) -> None:
         check_installed()
         self._settings = settings
-        self._policy = policy
+        self.policy = policy
+        """Gives the points of what is found."""
         self._clock = clock
         self.rules = 0
         """How many rules are in use."""
@@ -123,6 +124,10 @@ class YaraScanner:
         """Return, once, why new rules are not in use or the scanner had to be replaced."""
         told, self._news = self._news, []
         return told
+
+    def renew(self) -> None:
+        """Have the rules compiled anew, whether or not their files seem changed."""
+        self._order()
 
     def ledger(self) -> Ledger:
         """Return what became of every file that was offered."""
@@ -252,7 +257,7 @@ class YaraScanner:
         meta = dict(match.meta)
         rule_id = f"yara:{match.namespace}.{match.rule}"
         level = _level(meta)
-        weights = self._policy.weights
+        weights = self.policy.weights
         points = weights.get(rule_id, weights.get(match.rule))
         if points is None:
             points = _points(meta)
@@ -260,7 +265,7 @@ class YaraScanner:
         return Signal(
             rule_id=rule_id,
             name=f"yara({match.rule})",
-            points=(LEVEL_POINTS | self._policy.levels)[level] if points is None else points,
+            points=(LEVEL_POINTS | self.policy.levels)[level] if points is None else points,
             title=str(meta.get("description", "")) or f"The YARA rule {match.rule} matches a file",
             level=level,
             field="process.exe" if event.category == "process_start" else "file.path",

@@ -1,9 +1,11 @@
-"""`shield replay`: the same stages over recorded events, for tests of rules and policies and for looking back."""
+"""`shield replay`: the same stages over recorded telemetry, for tests of rules and policies and for looking back."""
 
+import gc
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterable
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -12,18 +14,24 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from shield.agent import replay_workers
 from shield.agent.identity import identify
-from shield.agent.pipeline import Pipeline
+from shield.agent.indicator_renewal import RenewedIndicators
+from shield.agent.indicators import NoIndicators
+from shield.agent.pipeline import Pipeline, Tally
 from shield.agent.recording import Recording
-from shield.agent.replay import RecordedLosses, Replay
+from shield.agent.replay import RecordedLosses, Replay, Replayed
+from shield.agent.replay_workers import Settings
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
 from shield.cli.summary import of_ledger, of_tally, tell
 from shield.collector.replay.damage import Damaged
 from shield.collector.replay.detect import UnknownFormat
-from shield.event import Event, encode
+from shield.event import Event, Ledger, decode, encode
 from shield.exporter.console import ConsoleView
+from shield.policy.load import PolicyInForce
+from shield.scorer.indicators.match import Indicators
 from shield.scorer.score import Scorer
 from shield.text import printable
 
@@ -34,7 +42,10 @@ STDIN = "-"
 
 
 def replay(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recorded telemetry: EVTX, JSON, audit or syslog; - for stdin.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Recorded telemetry: EVTX, JSON, audit, syslog; - for stdin."),
+    ],
     rules: Annotated[
         list[str] | None, typer.Option(help="Sigma rules: a file, a folder, or the word `shipped`; repeatable.")
     ] = None,
@@ -42,40 +53,109 @@ def replay(
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the events here, JSON lines; - for stdout.")
     ] = None,
+    indicators: Annotated[
+        list[str] | None, typer.Option(metavar="PLACE", help="Indicators: a file or a folder; repeatable.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Replay so many files at once, each as if it were alone.")
+    ] = 1,
 ) -> None:
-    """Run recorded events through the rules and the policy again; without --output, show what was found."""
+    """Run recorded telemetry through the rules and the policy; without --output, show what was found."""
     in_force = load_policy(policy)
     book = load_rules(rules or (), in_force)
-    opened = [_open(name) for name in files]
-    window_ns = in_force.policy.story.window_seconds * _SECOND_NS
-    losses = RecordedLosses(window_ns)
-    pipeline = Pipeline(
-        Scorer(book.ruleset, in_force.policy, book.databases), in_force, identify().agent_id, losses.gaps
-    )
+    feeds = _indicators(indicators or (), in_force)
+    scorer = Scorer(book.ruleset, in_force.policy, book.databases, feeds)
+    settings = Settings(in_force, identify().agent_id, tuple(rules or ()), tuple(indicators or ()))
     damages = _Damages()
-    run = Replay(Recording(damages), pipeline, losses)
+    if workers > 1 and len(files) > 1:
+        scorer.matcher.prepare_all()
+        book.keep(RuleCache(default_folder()))
+        run: _InOrder | _AtOnce = _AtOnce(settings, files, min(workers, len(files)), damages)
+    else:
+        run = _InOrder(scorer, settings, files, damages)
     view = (
         ConsoleView(OutputConsole(), {rule.id: rule.next for rule in book.rules if rule.next})
         if output is None
         else None
     )
-    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with quiet_end(), _sink(output, files) as sink, bar as progress:
-        for name, file in zip(files, opened, strict=True):
-            source = _watched(progress, file, name)
-            for event in _read(run.events(source, name), name):
-                if sink is not None:
-                    sink.write(encode(event) + b"\n")
-                if view is not None:
-                    view.show(event)
+    with quiet_end(), _sink(output, files) as sink, _bar() as progress:
+        for line in run.lines(progress):
+            if sink is not None:
+                sink.write(line)
+            if view is not None:
+                view.show(decode(line))
         if view is not None:
             view.close()
     book.keep(RuleCache(default_folder()))
-    replayed = run.summary()
     tell([f"Replayed {len(files)} file(s) under policy {in_force.label} with {len(book.ruleset)} rules."])
-    tell([*of_tally(replayed.tally), of_ledger(replayed.ledger)])
+    tell([*of_tally(run.replayed.tally), of_ledger(run.replayed.ledger)])
     if damages.count:
         raise typer.Exit(2)
+
+
+class _InOrder:
+    """Replays the files one after the other, as one stream of events."""
+
+    def __init__(self, scorer: Scorer, settings: Settings, files: Sequence[str], damages: "_Damages") -> None:
+        self._files = list(zip(files, map(_open, files), strict=True))
+        losses = RecordedLosses(settings.policy.policy.story.window_seconds * _SECOND_NS)
+        pipeline = Pipeline(scorer, settings.policy, settings.agent_id, losses.gaps)
+        self._replay = Replay(Recording(damages), pipeline, losses)
+        gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
+
+    def lines(self, progress: Progress) -> Iterator[bytes]:
+        """Yield the events, each on a line."""
+        for name, file in self._files:
+            with file:
+                for event in _read(self._replay.events(_watched(progress, file, name), name), name):
+                    yield encode(event) + b"\n"
+
+    @property
+    def replayed(self) -> Replayed:
+        """What was done so far."""
+        return self._replay.summary()
+
+
+class _AtOnce:
+    """Replays several files at once, each as if it were alone."""
+
+    def __init__(self, settings: Settings, files: Sequence[str], workers: int, damages: "_Damages") -> None:
+        if STDIN in files:
+            fail("-: stdin can't be shared among workers; leave --workers out")
+        for name in files:
+            _open(name).close()
+        self._settings = settings
+        self._files = files
+        self._workers = workers
+        self._damages = damages
+        self.replayed = Replayed(Tally(), Ledger(source="replay"))
+
+    def lines(self, progress: Progress) -> Iterator[bytes]:
+        """Yield the events, each on a line."""
+        bar = progress.add_task("Replaying", total=len(self._files))
+        with tempfile.TemporaryDirectory(prefix="shield-replay-") as folder:
+            for part in replay_workers.replayed(self._settings, self._files, self._workers, Path(folder)):
+                if part.refusal:
+                    fail(part.refusal)
+                self._damages.add(part.damages, part.damage_count)
+                yield from replay_workers.lines(part, self._settings.agent_id, self.replayed.tally.events)
+                self.replayed = replay_workers.added(self.replayed, part.replayed)
+                progress.advance(bar)
+
+
+def _indicators(places: Sequence[str], policy: PolicyInForce) -> list[Indicators]:
+    if not places:
+        return []
+    try:
+        feed = RenewedIndicators(places, policy.policy)
+    except NoIndicators as error:
+        fail(str(error))
+    tell([f"shield: {line}" for line in (*feed.report.unusable, *feed.report.told[:_DAMAGES_SHOWN])])
+    return [feed.current]
+
+
+def _bar() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 class _Damages:
@@ -85,11 +165,15 @@ class _Damages:
         self.count = 0
 
     def __call__(self, damage: Damaged) -> None:
-        self.count += 1
-        if self.count <= _DAMAGES_SHOWN:
+        self.add((damage,), 1)
+
+    def add(self, damages: Sequence[Damaged], count: int) -> None:
+        """Take in `count` damages, of which the first ones are at hand."""
+        for damage in damages[: max(0, _DAMAGES_SHOWN - self.count)]:
             print(printable(f"shield: {damage.place}: not an event: {damage.problem}"), file=sys.stderr)
-        if self.count == _DAMAGES_SHOWN + 1:
+        if self.count <= _DAMAGES_SHOWN < self.count + count:
             print("shield: more is damaged; the summary counts it", file=sys.stderr)
+        self.count += count
 
 
 def _read(events: Iterable[Event], name: str) -> Iterable[Event]:

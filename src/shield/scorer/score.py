@@ -8,6 +8,7 @@ hasn't shown yet carries them: a repeat of what is known scores on its own.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Protocol
 
@@ -62,9 +63,10 @@ class Scorer:
         databases: Databases | None = None,
         witnesses: Sequence[Witness] = (),
     ) -> None:
+        self.rules = len(ruleset)
         self._points = points((*ruleset.rules, *ruleset.correlations), policy)
-        correlations = [one for one in ruleset.correlations if self._points[one.id] > 0]
-        self.correlations = Correlations(correlations, ruleset.rules)
+        self._ruleset = ruleset
+        self.correlations = self._new_correlations()
         self._referenced = self.correlations.referenced
         self._silent = self.correlations.silent
         self.matcher = Matcher(ruleset.rules, self._points, self._referenced, databases)
@@ -72,13 +74,36 @@ class Scorer:
         self._window_ns = policy.story.window_seconds * 1_000_000_000
         self._stories: OrderedDict[str, dict[str, tuple[int, Signal]]] = OrderedDict()
 
+    def anew(self) -> "Scorer":
+        """Return a scorer with the same rules, policy and witnesses that has seen nothing yet."""
+        other = copy(self)
+        other.correlations = self._new_correlations()
+        other._stories = OrderedDict()
+        return other
+
+    def _new_correlations(self) -> Correlations:
+        """Return the correlations that are not switched off, with nothing in them."""
+        used = [one for one in self._ruleset.correlations if self._points[one.id] > 0]
+        return Correlations(used, self._ruleset.rules)
+
     def prepare(self, os: Platform) -> None:
         """Compile the rules about one platform's events now, so that the first event needn't wait for it."""
         self.matcher.prepare(os)
 
-    def assess(self, event: Event) -> Assessment:
-        """Return the score of `event` and remember its signals for its story."""
-        signals = self._signals(event)
+    def succeed(self, earlier: "Scorer") -> None:
+        """Go on from where `earlier` stands: with its stories, its witnesses, and what its correlations have seen."""
+        self._stories = earlier._stories
+        self._witnesses = earlier._witnesses
+        self.correlations.restore(earlier.correlations.state())
+        self.correlations.dropped.update(earlier.correlations.dropped)
+
+    def assess(self, event: Event, found: tuple[Signal, ...] = ()) -> Assessment:
+        """Return the score of `event` and remember its signals for its story.
+
+        `found` are signals that were found later about an event that has been judged before: they are its only ones now,
+        and what it showed then is part of its story.
+        """
+        signals = _ranked(found) if found else self._signals(event)
         if not signals:
             return _nothing(event.category, *_subject(event))
         story = self._earlier(event, signals) if event.correlation_id else ()
@@ -101,7 +126,7 @@ class Scorer:
             found += tuple(correlated(match, self._points[match.correlation.id]) for match in fired)
         for witness in self._witnesses:
             found += witness.signals(event)
-        return tuple(sorted(found, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
+        return _ranked(found)
 
     def _concerned(self, matched: Sequence[Rule]) -> bool:
         return any(rule.id in self._referenced for rule in matched)
@@ -144,6 +169,10 @@ def _points(rule: Rule | Correlation, weights: Mapping[str, int], levels: Mappin
     if weight is not None:
         return weight
     return levels[rule.level] if rule.points is None else rule.points
+
+
+def _ranked(signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
+    return tuple(sorted(signals, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
 
 
 def _subject(event: Event) -> tuple[str, str]:

@@ -352,7 +352,7 @@ HEAVY = {
     "windash upon windash": plain_rule("  s:\n    Image|windash|windash|windash: -a -b -c\n  condition: s\n"),
     "offset upon offset": plain_rule("  s:\n    Image" + "|base64offset" * 12 + ": abc\n  condition: s\n"),
     "a large repetition": plain_rule("  s:\n    CommandLine|re: '(a{1000}){1000}'\n  condition: s\n"),
-    "an expression that is long": plain_rule("  s:\n    CommandLine|re: '" + "(a|b)?" * 5_000 + "'\n  condition: s\n"),
+    "an expression that is long": plain_rule("  s:\n    CommandLine|re: '" + "(a|b)?" * 300 + "'\n  condition: s\n"),
     "deep groups": plain_rule("  s:\n    CommandLine|re: '" + "(" * 3_000 + "a" + ")" * 3_000 + "'\n  condition: s\n"),
     **{
         f"the expression {expression}": plain_rule(f"  s:\n    CommandLine|re: '{expression}'\n  condition: s\n")

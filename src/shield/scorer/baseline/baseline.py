@@ -54,14 +54,22 @@ class Baseline:
     """The baseline of one host, under one policy. `signals` comes before an event's verdict, `learn` after it."""
 
     def __init__(self, settings: BaselineSettings) -> None:
-        self._settings = settings
-        self._points: dict[Kind, int] = {kind: getattr(settings.points, kind) for kind in KINDS}
+        self._set(settings)
         self._start(Clock(), Counter())
+
+    def adjust(self, settings: BaselineSettings) -> None:
+        """Go on under other settings, with all that is remembered."""
+        if settings != self._settings:
+            remembered = self.export()
+            self._set(settings)
+            self.restore(remembered)
 
     def signals(self, event: Event) -> tuple[Signal, ...]:
         """Return what is new or rare about `event`; nothing while the first days are learnt."""
+        if not self._settings.enabled:
+            return ()
         seen = observations(event)
-        if not seen or not self._settings.enabled:
+        if not seen:
             return ()
         clock = self._clock
         clock.move(event.ts_ns)
@@ -141,6 +149,10 @@ class Baseline:
         self._quarantine.resume(state.held[-HELD_MOST:], state.tainted)
         for lesson in state.lessons:
             self._lessons.note(lesson)
+
+    def _set(self, settings: BaselineSettings) -> None:
+        self._settings = settings
+        self._points: dict[Kind, int] = {kind: getattr(settings.points, kind) for kind in KINDS}
 
     def _start(self, clock: Clock, dropped: Counter[str]) -> None:
         settings = self._settings

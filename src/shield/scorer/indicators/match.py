@@ -43,7 +43,7 @@ class Indicators:
     """Matches events against an index, with the points of a policy."""
 
     def __init__(self, index: Index, policy: Policy) -> None:
-        self._index = index
+        self.index = index
         self._weights = policy.weights
         self._levels = LEVEL_POINTS | policy.levels
         kinds = index.kinds.keys()
@@ -59,7 +59,7 @@ class Indicators:
         self._url = _remembered(lambda text: _url(index, text))
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self.index)
 
     def signals(self, event: Event) -> tuple[Signal, ...]:
         """Return a signal for each group of indicators (hash, ip, domain, url, file) that `event` shows."""
@@ -101,7 +101,7 @@ class Indicators:
 
     def _hashes(self, hits: list[Hit], field: str, hashes: dict[str, str]) -> None:
         for algorithm, value in hashes.items():
-            self._add(hits, self._index.hash(algorithm.lower(), value), f"{field}.{algorithm}", value)
+            self._add(hits, self.index.hash(algorithm.lower(), value), f"{field}.{algorithm}", value)
 
     def _text(self, hits: list[Hit], text: str) -> None:
         """Find URLs, domains and addresses in a command line; of a very long one in its two ends."""

@@ -27,9 +27,9 @@ from shield.scorer.sigma.scan import ENGINE, Databases, Engine, Needle, scanner
 from shield.scorer.sigma.value import Expression, Number, Text, Truth, Value, Wildcard
 
 # Together with the lengths below this bounds what a field's memory can hold to a few megabytes.
-_REMEMBERED = 4096
+_REMEMBERED = 2048
 _PARTS_REMEMBERED = 1024
-_LONGEST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 512
 
 
 class Memory(dict[Any, int]):

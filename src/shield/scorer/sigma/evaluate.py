@@ -7,7 +7,7 @@ from shield.event import Event
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
 from shield.scorer.sigma.fields import FieldValue, getter, texts
 from shield.scorer.sigma.predicate import Test, any_of, element, folded, test_of, text_test
-from shield.scorer.sigma.value import FieldReference, Text, plain_parts
+from shield.scorer.sigma.value import FieldReference, Text, Value, plain_parts
 
 
 class View:
@@ -57,9 +57,9 @@ def compiled(clause: Clause) -> Holds:
 
 def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
     """Return the function that looks at `parts` until one is `stops_at`, and says that, else the opposite."""
-    field = _common_field(parts)
-    if field is not None:
-        return _of_one_field(field, [text_test(plain_parts(part.value)) for part in parts], stops_at)
+    plain = [part for part in parts if isinstance(part, Comparison) and _is_plain(part.value)]
+    if len(plain) == len(parts) and len({part.field for part in plain}) == 1:
+        return _of_one_field(plain[0].field, [_test(part.value) for part in plain], stops_at)
     every = [compiled(part) for part in parts]
 
     def holds(view: View) -> bool:
@@ -71,14 +71,13 @@ def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
     return holds
 
 
-def _common_field(parts: tuple[Any, ...]) -> str | None:
-    """Return the field that all parts compare with a text without regard to case, None where it isn't so."""
-    fields = {part.field if _is_plain(part) else None for part in parts}
-    return fields.pop() if len(fields) == 1 else None
+def _is_plain(value: Value) -> bool:
+    return isinstance(value, Text) and not value.cased
 
 
-def _is_plain(part: Clause) -> bool:
-    return isinstance(part, Comparison) and isinstance(part.value, Text) and not part.value.cased
+def _test(value: Value) -> Test:
+    """Return the test that `value` is of a folded text where it is plain, else of a field's value as it is."""
+    return text_test(plain_parts(value)) if isinstance(value, Text) and not value.cased else test_of(value)
 
 
 def _of_one_field(field: str, tests: list[Test], stops_at: bool) -> Holds:
@@ -141,13 +140,12 @@ def matched(comparison: Comparison, view: View) -> str:
     return element(test_of(comparison.value), found)
 
 
-def _comparison(field: str, value: Any) -> Holds:
+def _comparison(field: str, value: Value) -> Holds:
     if isinstance(value, FieldReference):
         return _reference(field, value)
-    if isinstance(value, Text) and not value.cased:
-        test = text_test(plain_parts(value))
+    test = _test(value)
+    if _is_plain(value):
         return lambda view: any_of(test, view.folded(field))
-    test = test_of(value)
     return lambda view: any_of(test, view.found(field))
 
 

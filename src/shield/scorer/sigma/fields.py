@@ -168,7 +168,8 @@ def _inner(part: str, inner: str, name: str) -> Getter:
 
 
 def _known(found: Any) -> FieldValue:
-    return found if isinstance(found, str | int | float | tuple) and found not in ("", ()) else None
+    is_value = isinstance(found, str | int | float | tuple) and found not in ("", ())
+    return cast("FieldValue", found) if is_value else None
 
 
 def _user(event: Event) -> FieldValue:

@@ -282,9 +282,7 @@ def _nests(expression: str) -> bool:
     return False
 
 
-def _without_values(
-    document: Document, rule: Rule, placeholders: Mapping[str, Sequence[str]]
-) -> Iterator[Finding]:
+def _without_values(document: Document, rule: Rule, placeholders: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
     for one in comparisons(rule.condition):
         try:
             expanded(one.value, placeholders)

@@ -77,7 +77,14 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "ps_script": (*_SCRIPT, "Level"),
     "ps_module": ("ContextInfo", "UserData", "Payload"),
     "ps_classic_start": ("Data", "HostApplication", "EngineVersion", "HostVersion", "HostName"),
-    "ps_classic_provider_start": ("Data", "HostApplication", "EngineVersion", "HostVersion", "HostName", "ProviderName"),
+    "ps_classic_provider_start": (
+        "Data",
+        "HostApplication",
+        "EngineVersion",
+        "HostVersion",
+        "HostName",
+        "ProviderName",
+    ),
     "ps_classic_script": ("Data", "HostApplication", "EngineVersion", "HostVersion", "HostName", "UserId"),
 }
 """The fields of the events of each category that Shield reads."""

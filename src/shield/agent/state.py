@@ -1,0 +1,166 @@
+"""What the agent remembers from one run to the next: read at the start, written every few minutes and at the end.
+
+What can't be used is set aside, never deleted, and told; that part then begins anew. What can't be written is told
+once, and tried again.
+"""
+
+import errno
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from shield.agent.companion import Told
+from shield.agent.statefolder import InUse, StateFolder, Untrusted
+from shield.event import Loss, Tamper
+
+REMEDIES = {
+    "disk_full": "Make room where the state is kept.",
+    "read_only": "Make the folder of the state writable for the agent, or name another one (state).",
+    "io_error": "Look at the disk: the kernel's log names the error.",
+    "in_use": "Give each run of Shield a folder of its own (state).",
+}
+"""Why state can't be kept, and what to do."""
+
+DAMAGED = "damaged"
+_SAVE_EVERY_S = 300.0
+_WRITE_S = 10.0
+_REASONS = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EFBIG: "disk_full",
+    errno.EROFS: "read_only",
+    errno.EACCES: "read_only",
+    errno.EPERM: "read_only",
+}
+
+
+class Remembered(Struct, frozen=True):
+    """Something to remember. `restore` raises ValueError where it can't use what `export` once gave."""
+
+    name: str
+    export: Callable[[], bytes]
+    restore: Callable[[bytes], None]
+
+
+class KeptState:
+    """Keeps `remembered` in the folder `path`. `problems` are lines about what was wrong at the start."""
+
+    def __init__(
+        self, path: Path, remembered: Sequence[Remembered], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.problems: list[str] = []
+        self.failed: Counter[str] = Counter()
+        """How often something could not be written, by reason."""
+        self._folder = StateFolder(path)
+        self._remembered: Mapping[str, Remembered] = {one.name: one for one in remembered}
+        self._clock = clock
+        self._news: list[Told] = []
+        self._failing = False
+        self._writing: _Writing | None = None
+        self._save_at = clock() + _SAVE_EVERY_S
+        self._open()
+
+    def care(self) -> Sequence[Told]:
+        """Begin to write what is due; a thread waits for the disk."""
+        if self._writing is not None and not self._writing.is_alive():
+            self._note(self._writing.failure)
+            self._writing = None
+        now = self._clock()
+        if now >= self._save_at and self._writing is None:
+            self._save_at = now + _SAVE_EVERY_S
+            self._writing = self._begin()
+        return self._told()
+
+    def close(self) -> Sequence[Told]:
+        """Write everything a last time; a disk that doesn't answer isn't waited for."""
+        last = self._writing
+        for writing in (last, None if last is not None and _hangs(last) else self._begin()):
+            if writing is not None:
+                self._note(OSError(errno.EIO, "the disk does not answer") if _hangs(writing) else writing.failure)
+        self._folder.close()
+        return self._told()
+
+    def _open(self) -> None:
+        try:
+            self._folder.open()
+        except InUse as error:
+            self._give_up(str(error), "in_use")
+        except OSError as error:
+            self._give_up(f"{self._folder.path}: {error.strerror}", _reason(error))
+        for one in self._remembered.values():
+            self._restore(one)
+
+    def _give_up(self, problem: str, reason: str) -> None:
+        """Go on without keeping anything."""
+        self._remembered = {}
+        self.failed[reason] += 1
+        self.problems.append(f"{problem}; nothing is remembered of this run. {REMEDIES[reason]}")
+        self._news.append(Loss("state", {reason: 1}, REMEDIES[reason]))
+
+    def _restore(self, one: Remembered) -> None:
+        try:
+            one.restore(self._folder.read(one.name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._set_aside(one.name, f"it can't be read: {error.strerror}")
+        except (Untrusted, ValueError) as error:
+            self._set_aside(one.name, str(error).partition(";")[0])
+
+    def _set_aside(self, name: str, why: str) -> None:
+        path = self._folder.file(name)
+        try:
+            fate = f"set aside as {self._folder.set_aside(name, DAMAGED).name}, and it begins anew"
+        except OSError as error:
+            fate = f"can't be set aside either ({error.strerror}), so it begins anew and isn't kept; move the file away"
+            self._remembered = {key: one for key, one in self._remembered.items() if key != name}
+        self.problems.append(f"{path}: {why}; {fate}")
+        self._news.append(Tamper("stored state can't be used", self.problems[-1]))
+
+    def _begin(self) -> "_Writing":
+        writing = _Writing(self._folder, {name: one.export() for name, one in self._remembered.items()})
+        writing.start()
+        return writing
+
+    def _note(self, failure: OSError | None) -> None:
+        if failure is not None:
+            reason = _reason(failure)
+            self.failed[reason] += 1
+            if not self._failing:
+                self._news.append(Loss("state", {reason: 1}, REMEDIES[reason]))
+        self._failing = failure is not None
+
+    def _told(self) -> Sequence[Told]:
+        told, self._news = self._news, []
+        return told
+
+
+class _Writing(threading.Thread):
+    """Writes the files once; `failure` is what kept it from that."""
+
+    def __init__(self, folder: StateFolder, contents: Mapping[str, bytes]) -> None:
+        super().__init__(name="state", daemon=True)
+        self.failure: OSError | None = None
+        self._folder = folder
+        self._contents = contents
+
+    def run(self) -> None:
+        """Write."""
+        try:
+            for name, content in self._contents.items():
+                self._folder.write(name, content)
+        except OSError as error:
+            self.failure = error
+
+
+def _hangs(writing: _Writing) -> bool:
+    writing.join(_WRITE_S)
+    return writing.is_alive()
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0, "io_error")
