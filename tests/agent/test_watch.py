@@ -105,7 +105,6 @@ def watched(
             pipeline=Pipeline(Scorer(Ruleset(tuple(parse(RULE, "rule.yml"))), policy.policy), policy, "agent-1", losses.gaps),
             losses=losses,
             writer=JsonlWriter(output, fsync="never"),
-            rules=1,
             heartbeat_s=60,
         )
     )

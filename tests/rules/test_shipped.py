@@ -26,6 +26,7 @@ from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.parse import parse_all
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset, collected, usable
+from shield.scorer.sigma.scan import Databases
 
 FOLDER = Path(__file__).parents[2] / "src" / "shield" / "rules"
 FILES = sorted(path for path in FOLDER.rglob("*.yml") if not path.name.endswith(".test.yml"))
@@ -38,6 +39,8 @@ SEED = {
     "persistence_intent": 15,
 }
 SECOND = 1_000_000_000
+COMPILED = Databases()
+"""Scanners that were compiled for one test serve the next."""
 
 NAMES = {"comm", "OriginalFileName", "Description", "Product", "Company", "ProcessName"}
 """Fields that say what a program is called, which is its own choice."""
@@ -140,7 +143,7 @@ def all_rules() -> Ruleset:
 @cache
 def everything() -> Scorer:
     """All rules without correlations, which remember: one event is judged like any other."""
-    return Scorer(Ruleset(all_rules().rules), built_in().policy)
+    return Scorer(Ruleset(all_rules().rules), built_in().policy, COMPILED)
 
 
 def event(example: Example) -> Event:
@@ -171,7 +174,7 @@ def happening(course: Course) -> Iterator[Event]:
 
 def fired(path: Path, course: Course) -> bool:
     """Whether the correlation is among the signals while all rules watch a course of events."""
-    scorer = Scorer(all_rules(), built_in().policy)
+    scorer = Scorer(all_rules(), built_in().policy, COMPILED)
     wanted = correlation(path).id
     return any(signal.rule_id == wanted for one in happening(course) for signal in scorer.assess(one).signals)
 
@@ -221,7 +224,7 @@ def test_a_rule_has_examples_that_it_matches_and_such_that_it_passes_over(path: 
 
 @every_single_rule
 def test_a_rule_holds_what_its_examples_promise(path: Path) -> None:
-    alone = Matcher([rule(path)], {rule(path).id: 1})
+    alone = Matcher([rule(path)], {rule(path).id: 1}, databases=COMPILED)
     wrong = {
         example.name: expected
         for expected, group in ((True, examples(path).matches), (False, examples(path).passes))

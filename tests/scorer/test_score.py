@@ -113,11 +113,19 @@ def test_signals_of_a_story_add_up() -> None:
     assert [signal.name for signal in found.signals] == ["aaa"]
 
 
-@pytest.mark.parametrize(("later", "carried"), [(0, 1), (WINDOW, 1), (WINDOW + 1e-6, 0), (10 * WINDOW, 0)])
+@pytest.mark.parametrize(("later", "carried"), [(0, 1), (WINDOW - 1e-6, 1), (WINDOW, 0), (10 * WINDOW, 0)])
 def test_a_signal_counts_within_the_window_and_not_beyond(later: float, carried: int) -> None:
     story = scorer()
     story.assess(event("ten", 100))
     assert len(story.assess(event("aaa", 100 + later)).story) == carried
+
+
+def test_an_earlier_signal_fades_in_proportion_to_the_time_that_is_left_of_its_window() -> None:
+    story = scorer()
+    story.assess(event("fifty", 0))
+    found = story.assess(event("ten", WINDOW / 4))
+    assert found.score == 10 + math.ceil(50 * 3 / 4)
+    assert [(signal.points, signal.full_points) for signal in found.story] == [(38, 50)]
 
 
 def test_a_window_of_zero_seconds_still_takes_events_of_the_same_instant_only() -> None:

@@ -62,7 +62,7 @@ class Pipeline:
     def finish(self, draft: Event, found: tuple[Signal, ...] = ()) -> Event:
         """Return `draft` with its verdict and the next sequence number.
 
-        `found` are signals found later about an event that was finished before; it is judged by them, not matched again.
+        `found` are signals found later about an event that is finished: it is judged by them, not matched again.
         """
         event = self._as_it_is(draft) if draft.category in _UNSCORED else self._judged(draft, found)
         self.tally.add(event)

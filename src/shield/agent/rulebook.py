@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from shield.agent.rulecache import Compiled, RuleCache, key_of
 from shield.policy.document import DocumentError
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation_rule import Correlation, normal_id
 from shield.scorer.sigma.filter_rule import Filter
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset, collected, usable
@@ -45,6 +45,19 @@ class Rulebook(Struct, frozen=True):
     def correlations(self) -> tuple[Correlation, ...]:
         """The rules about several events."""
         return self.ruleset.correlations
+
+    def called(self, name: str) -> list[Rule | Correlation]:
+        """Return the rules with this id, or else this name, or else this title (whatever its case)."""
+        both: tuple[Rule | Correlation, ...] = (*self.rules, *self.correlations)
+        known = normal_id(name)
+        for found in (
+            [rule for rule in both if rule.id == known],
+            [rule for rule in both if name in (rule.name, rule.reference)],
+            [rule for rule in both if rule.title.casefold() == name.casefold()],
+        ):
+            if found:
+                return found
+        return []
 
     def keep(self, cache: RuleCache) -> None:
         """Put what was compiled since it was loaded into the cache."""

@@ -60,6 +60,23 @@ def key_of(files: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()
 
 
+def sealed(compiled: Compiled) -> bytes:
+    """Return `compiled` as bytes under their digest."""
+    body = msgspec.msgpack.encode(compiled)
+    return _MAGIC + hashlib.sha256(body).digest() + body
+
+
+def unsealed(content: bytes) -> Compiled | None:
+    """Return what was `sealed`, None where the bytes are not that any more."""
+    body = content[len(_MAGIC) + _DIGEST_BYTES :]
+    if content[: -len(body) or None] != _MAGIC + hashlib.sha256(body).digest():
+        return None
+    try:
+        return msgspec.msgpack.decode(body, type=Compiled)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
 class RuleCache:
     """The cache in `folder`; None keeps nothing."""
 
@@ -74,22 +91,15 @@ class RuleCache:
             content = _read(self._folder / f"{key}.rules")
         except OSError:
             return None
-        body = content[len(_MAGIC) + _DIGEST_BYTES :]
-        if content[: -len(body) or None] != _MAGIC + hashlib.sha256(body).digest():
-            return None
-        try:
-            return msgspec.msgpack.decode(body, type=Compiled)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return None
+        return unsealed(content)
 
     def save(self, key: str, compiled: Compiled) -> None:
         """Keep `compiled`; where that can't be done the next start takes longer, and nothing else is different."""
         if self._folder is None:
             return
-        body = msgspec.msgpack.encode(compiled)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(self._folder, f"{key}.rules", _MAGIC + hashlib.sha256(body).digest() + body)
+            _write(self._folder, f"{key}.rules", sealed(compiled))
             self._tidy()
         except OSError:
             return

@@ -110,6 +110,11 @@ def test_file(source: str) -> Path:
     return path.with_name(f"{path.stem}.test{path.suffix}")
 
 
+def outcome(book: Rulebook, sources: Iterable[str]) -> Outcome:
+    """Return what becomes of the tests of the rules in the files `sources`, and which rules of `book` have none."""
+    return Outcome(tuple(run(book, sources)), untested(book))
+
+
 def run(book: Rulebook, sources: Iterable[str]) -> Iterator[Tested]:
     """Yield what becomes of the tests of the rules of `book` in each of the files `sources` that has any."""
     rules = _by_source(book.rules)
@@ -207,23 +212,30 @@ def _examples(rules: Sequence[Rule], path: Path) -> Iterator[Failure | None]:
 def _courses(book: Rulebook, correlations: Sequence[Correlation], path: Path) -> Iterator[Failure | None]:
     """Yield for each course of the correlations in a file, one of which is to fire, what went wrong."""
     read_in = read_courses(path)
-    needed, rules = _referred(book, correlations)
-    wanted_ids = {one.id for one in correlations}
     for wanted, group in ((True, read_in.matches), (False, read_in.passes)):
         for course in group:
-            fired, counts, seen = False, dict.fromkeys((rule.name for rule in rules), 0), 0
-            watching = Correlations([msgspec.structs.replace(one, generate=True) for one in needed], rules)
-            matcher = Matcher(rules, {rule.id: 1 for rule in rules}, engine="pure")
-            for one in events(course, str(path)):
-                seen += 1
-                matched = matcher.matching(one)
-                for rule in matched:
-                    counts[rule.name] += 1
-                fired |= any(match.correlation.id in wanted_ids for match in watching.observe(one, matched))
-            if fired is wanted:
+            fired, why = watched(book, correlations, events(course, str(path)))
+            if (fired > 0) is wanted:
                 yield None
-                continue
-            yield Failure(str(path), correlations[0].name, course.name, wanted, _counted(correlations[0], counts, seen))
+            else:
+                yield Failure(str(path), correlations[0].name, course.name, wanted, why)
+
+
+def watched(book: Rulebook, correlations: Sequence[Correlation], happening: Iterable[Event]) -> tuple[int, str]:
+    """Return how often `correlations`, at least one, fire over events, and in words what they had to go by."""
+    needed, rules = _referred(book, correlations)
+    wanted = {one.id for one in correlations}
+    watching = Correlations([msgspec.structs.replace(one, generate=True) for one in needed], rules)
+    matcher = Matcher(rules, {rule.id: 1 for rule in rules}, engine="pure")
+    counts = dict.fromkeys((rule.name for rule in rules), 0)
+    fired = seen = 0
+    for event in happening:
+        seen += 1
+        matched = matcher.matching(event)
+        for rule in matched:
+            counts[rule.name] += 1
+        fired += sum(match.correlation.id in wanted for match in watching.observe(event, matched))
+    return fired, _counted(correlations[0], counts, seen)
 
 
 def _counted(correlation: Correlation, counts: dict[str, int], seen: int) -> str:

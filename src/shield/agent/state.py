@@ -77,12 +77,17 @@ class KeptState:
 
     def close(self) -> Sequence[Told]:
         """Write everything a last time; a disk that doesn't answer isn't waited for."""
-        last = self._writing
-        for writing in (last, None if last is not None and _hangs(last) else self._begin()):
-            if writing is not None:
-                self._note(OSError(errno.EIO, "the disk does not answer") if _hangs(writing) else writing.failure)
+        if self._writing is None or self._ended(self._writing):
+            self._ended(self._begin())
         self._folder.close()
         return self._told()
+
+    def _ended(self, writing: "_Writing") -> bool:
+        """Wait for a thread that writes, and return whether it has come to an end."""
+        writing.join(_WRITE_S)
+        hangs = writing.is_alive()
+        self._note(OSError(errno.EIO, "the disk does not answer") if hangs else writing.failure)
+        return not hangs
 
     def _open(self) -> None:
         try:
@@ -155,11 +160,6 @@ class _Writing(threading.Thread):
                 self._folder.write(name, content)
         except OSError as error:
             self.failure = error
-
-
-def _hangs(writing: _Writing) -> bool:
-    writing.join(_WRITE_S)
-    return writing.is_alive()
 
 
 def _reason(error: OSError) -> str:

@@ -87,7 +87,7 @@ class StateFolder:
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace the content of a file, so that after a crash or a power loss it is the old or the new. Raises OSError."""
+        """Replace the content of a file: after a crash or a power loss it is the old or the new. Raises OSError."""
         descriptor, partial = tempfile.mkstemp(dir=self.path, prefix=f".{name}.", suffix=".partial")
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -6,26 +6,37 @@ One thread, one loop. It waits in the kernel until there is something to read, a
 import random
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from shield import __version__
+from shield.agent.companion import Change, Companion, Told
 from shield.agent.health import Usage, notice
 from shield.agent.identity import Identity
 from shield.agent.losses import Losses
 from shield.agent.pace import Pace
 from shield.agent.pipeline import Pipeline, Tally
+from shield.agent.yara import Finding, YaraScanner
 from shield.collector.select import Selection
 from shield.event import Event, Health, Ledger, Loss, Tamper, encode, uuid7
 from shield.exporter.jsonl import JsonlWriter
 from shield.normalizer.process import SNAPSHOT_FOLDED, ProcessNormalizer
 from shield.record import Record
+from shield.scorer.baseline import Baseline
 
 _IDLE_S = 0.25
 _CARE_S = 1.0
 _SNAPSHOT = "procfs_snapshot"
+_FORGOTTEN_REMEDIES = {
+    "too_many_groups": "Group by fewer fields, or shorten the timespan, in the correlation rule with so many groups.",
+    "too_much_memory": "Shorten the timespans of correlation rules, or group by fields with fewer values.",
+    "too_many_events": "Shorten the correlation rule's timespan; its numbers are at least.",
+    "clock_moved_back": "Keep the host's clock in step, such as with NTP.",
+    "late": "Lengthen the correlation rule's timespan, if the events' delay is normal.",
+}
 _OUTPUT_REMEDIES = {
     "disk_full": "Free disk space, or keep fewer files (output.keep_files).",
     "io_error": "Look at the disk: the kernel's log names the error.",
@@ -54,10 +65,12 @@ class Parts(Struct, frozen=True):
     pipeline: Pipeline
     losses: Losses
     writer: JsonlWriter
-    rules: int
     heartbeat_s: float
     view: View | None = None
     show_all: bool = False
+    baseline: Baseline | None = None
+    scanner: YaraScanner | None = None
+    companions: Sequence[Companion] = ()
 
 
 class Summary(Struct, frozen=True):
@@ -86,6 +99,9 @@ class Watch:
         self._kept = self._touched = 0
         self._snapshot_seen = self._snapshot_folded = 0
         self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, _OUTPUT_REMEDIES, 0)
+        self._forgotten = Losses(
+            "correlations", lambda: parts.pipeline.scorer.correlations.dropped, _FORGOTTEN_REMEDIES, 0
+        )
 
     def remember(self, records: Iterable[Record]) -> None:
         """Take in the processes that are running already."""
@@ -104,7 +120,8 @@ class Watch:
                 self._care()
             if now >= next_heartbeat:
                 next_heartbeat = now + self._parts.heartbeat_s
-                self._emit([self._heartbeat()])
+                self._beat()
+            self._follow_up()
             if not wait(max(0.0, min(_IDLE_S, end - now))):
                 continue
             gather_s = pace.gather_s()
@@ -150,6 +167,16 @@ class Watch:
         events = [finish(draft) for draft in drafts if draft is not None]
         self._kept += len(events)
         self._emit(events)
+        if self._parts.scanner is not None:
+            for event in events:
+                self._parts.scanner.offer(event)
+
+    def _follow_up(self) -> None:
+        """Emit what the scanner has found, each as another event about the same."""
+        scanner = self._parts.scanner
+        if scanner is not None and (findings := scanner.findings()):
+            finish = self._parts.pipeline.finish
+            self._emit([finish(_follow_up(finding), finding.signals) for finding in findings])
 
     def _emit(self, events: list[Event]) -> None:
         if not events:
@@ -158,7 +185,7 @@ class Watch:
         view = self._parts.view
         if view is not None:
             for event in events:
-                if event.action != "ALLOW" or self._parts.show_all:
+                if event.action != "ALLOW" or self._parts.show_all or _is_change(event):
                     view.show(event)
 
     def _care(self) -> None:
@@ -166,18 +193,33 @@ class Watch:
         now_ns = time.time_ns()
         lost = [self._parts.losses.news(now_ns), self._output_losses.news(now_ns)]
         self._emit([self._noticed(news) for news in (*lost, self._tampering()) if news])
+        self._tell([told for companion in self._parts.companions for told in companion.care()])
         self._parts.writer.flush(now_ns)
         if self._parts.view is not None:
             self._parts.view.tick(now_ns)
+
+    def _tell(self, news: Sequence[Told]) -> None:
+        """Emit what the companions tell: a heartbeat about changes, an event about each of the rest."""
+        changes = tuple(told.text for told in news if isinstance(told, Change))
+        if changes:
+            self._emit([self._heartbeat(changes)])
+        self._emit([self._noticed(told) for told in news if not isinstance(told, Change)])
+
+    def _beat(self) -> None:
+        """Emit a heartbeat, after what correlations had to forget since the last one."""
+        forgotten = self._forgotten.news(time.time_ns())
+        self._emit([*([self._noticed(forgotten)] if forgotten else []), self._heartbeat()])
 
     def _finish(self) -> Summary:
         self._take(self._source.read())  # a polled source sees only what is there when it is asked
         self._source.stop()
         while records := self._source.read():
             self._take(records)
+        self._follow_up()
         self._care()
         self._source.close()
-        self._emit([self._heartbeat()])
+        self._tell([told for companion in self._parts.companions for told in companion.close()])
+        self._beat()
         self._parts.writer.close()
         return Summary(
             source=self._source.name,
@@ -202,7 +244,7 @@ class Watch:
         draft = notice(self._parts.identity, content, time.time_ns(), random.getrandbits(74))
         return self._parts.pipeline.finish(draft)
 
-    def _heartbeat(self) -> Event:
+    def _heartbeat(self, changes: tuple[str, ...] = ()) -> Event:
         parts = self._parts
         tally = parts.pipeline.tally
         return self._noticed(
@@ -212,12 +254,14 @@ class Watch:
                 cpu_s=round(self._usage.cpu_s, 3),
                 rss_bytes=self._usage.peak_rss_bytes,
                 source=self._source.name,
-                rules=parts.rules,
+                rules=parts.pipeline.scorer.rules,
                 events=dict(tally.categories),
                 alerts=tally.actions.get("ALERT", 0),
                 ledgers=self._ledgers(),
                 blind_spots=self._source.blind_spots,
                 refused=tuple(str(refusal) for refusal in parts.selection.refused),
+                baseline=parts.baseline.status.summary if parts.baseline is not None else "",
+                changes=changes,
             )
         )
 
@@ -245,4 +289,25 @@ class Watch:
                 dropped=dict(writer.dropped),
                 pending=writer.pending,
             ),
+            *([parts.scanner.ledger()] if parts.scanner is not None else []),
         )
+
+
+def _is_change(event: Event) -> bool:
+    return event.data.health is not None and bool(event.data.health.changes)
+
+
+def _follow_up(finding: Finding) -> Event:
+    """Return a draft of the event in which a finding is told; the event it is about has been written already."""
+    return msgspec.structs.replace(
+        finding.event,
+        event_id=new_id(time.time_ns()),
+        action="ALLOW",
+        score=0,
+        rationale="low_signal",
+        severity="informational",
+        signals=(),
+        story=(),
+        attack=(),
+        alert_id="",
+    )

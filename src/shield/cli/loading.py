@@ -8,9 +8,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from shield.agent import configuration, rulebook
-from shield.agent.configuration import Configuration
+from shield.agent.configuration import Configuration, YaraSettings
+from shield.agent.indicator_renewal import RenewedIndicators
+from shield.agent.indicators import NoIndicators
 from shield.agent.rulebook import NoRules, Rulebook
 from shield.agent.rulecache import RuleCache, default_folder
+from shield.agent.yara import YaraScanner
+from shield.agent.yara_rules import BadYaraRules
 from shield.cli.errors import fail
 from shield.policy import load as policies
 from shield.policy.document import DocumentError
@@ -48,7 +52,7 @@ def load_policy(path: Path | None) -> PolicyInForce:
 def load_rules(places: Sequence[str], policy: PolicyInForce) -> Rulebook:
     """Return the rules in `places`, with `policy`'s placeholders, and tell on stderr of those that can't be used."""
     try:
-        book = rulebook.load(places, policy.policy.placeholders, RuleCache(default_folder()), _with_bar)
+        book = rulebook.load(places, policy.policy.placeholders, RuleCache(default_folder()), with_bar)
     except NoRules as error:
         first, *rest = str(error).splitlines()
         fail(first, details=rest)
@@ -60,11 +64,48 @@ def load_rules(places: Sequence[str], policy: PolicyInForce) -> Rulebook:
     return book
 
 
-def _with_bar(files: Iterable[tuple[str, bytes]], number: int) -> Iterator[tuple[str, bytes]]:
+def load_indicators(places: Sequence[str], policy: PolicyInForce) -> RenewedIndicators | None:
+    """Return the indicators in `places`, None without any, and tell on stderr of files that can't be used."""
+    if not places:
+        return None
+    try:
+        indicators = RenewedIndicators(places, policy.policy)
+    except NoIndicators as error:
+        first, *rest = str(error).splitlines()
+        fail(first, details=rest)
+    report = indicators.report
+    for line in report.unusable[:_PROBLEMS_SHOWN]:
+        print(printable(f"shield: indicators left out: {line}"), file=sys.stderr)
+    if report.problems or len(report.unusable) > _PROBLEMS_SHOWN:
+        print(
+            f"shield: {report.problems} indicators left out; `shield indicators check` tells of each", file=sys.stderr
+        )
+    return indicators
+
+
+def load_scanner(settings: YaraSettings, policy: PolicyInForce) -> YaraScanner | None:
+    """Return a scanner with the YARA rules of `settings`, None without any; tell on stderr of files left out."""
+    if not settings.rules:
+        return None
+    try:
+        scanner = YaraScanner(settings, policy.policy)
+    except BadYaraRules as error:
+        first, *rest = str(error).splitlines()
+        fail(first, details=rest)
+    except OSError as error:
+        fail(f"yara.rules: the scanner can't be started: {error.strerror}; the agent needs room for one more process")
+    for problem in scanner.problems[:_PROBLEMS_SHOWN]:
+        print(printable(f"shield: YARA rules left out: {problem}"), file=sys.stderr)
+    return scanner
+
+
+def with_bar(
+    files: Iterable[tuple[str, bytes]], number: int, doing: str = "Compiling rules"
+) -> Iterator[tuple[str, bytes]]:
     """Pass rule files through, with a progress bar where there are many and somebody looks."""
     hidden = number < _MANY or not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
-        yield from bar.track(files, total=number, description="Compiling rules")
+        yield from bar.track(files, total=number, description=doing)
 
 
 def _bytes(path: Path) -> bytes:

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from shield import __version__
-from shield.cli import doctor, events, explain, replay, rules, run, show
+from shield.cli import doctor, events, explain, replay, rules, run, show, timeline, why_not
 from shield.cli.errors import quiet_end
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ def shared(
 app.command()(run.run)
 app.command()(events.events)
 app.command()(explain.explain)
+app.command()(timeline.timeline)
+app.command("why-not")(why_not.why_not)
 app.command()(replay.replay)
 app.command()(doctor.doctor)
 app.add_typer(rules.app, name="rules")

@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, TextIO, cast
@@ -11,26 +12,25 @@ import typer
 from rich.console import Console
 
 from shield import __version__
-from shield.agent import sources
+from shield.agent import sources, statefolder
 from shield.agent.configuration import Configuration, OutputSettings, SourceSettings
+from shield.agent.detection import Detection
 from shield.agent.identity import identify
 from shield.agent.losses import Losses
-from shield.agent.pipeline import Pipeline
 from shield.agent.rulebook import Rulebook
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.agent.watch import Parts, Summary, Watch, new_id
 from shield.cli.errors import fail
-from shield.cli.loading import load_configuration, load_policy, load_rules
+from shield.cli.loading import load_configuration, load_indicators, load_policy, load_rules, load_scanner
 from shield.cli.summary import of_ledger, of_tally, of_usage, tell
 from shield.collector.select import Selection
-from shield.collector.source import SourceUnavailable
+from shield.collector.source import Source, SourceUnavailable
 from shield.exporter.background import NonBlockingWriter
 from shield.exporter.console import ConsoleView
 from shield.exporter.jsonl import JsonlWriter, OutputError, default_path
 from shield.normalizer.lineage import Lineage
 from shield.normalizer.process import Origin, ProcessNormalizer
 from shield.policy.load import PolicyInForce
-from shield.scorer.score import Scorer
 
 _SECOND_NS = 1_000_000_000
 _HOUR_S, _DAY_S = 3600, 86_400
@@ -52,73 +52,101 @@ def run(
 ) -> None:
     """Watch this host: score every process that starts, and write it down. Ctrl-C stops."""
     settings = load_configuration(config)
-    in_force = load_policy(policy or (Path(settings.policy) if settings.policy else None))
-    book = load_rules(rules or settings.rules, in_force)
-    stop = _Stop()
+    policy_file = policy or (Path(settings.policy) if settings.policy else None)
+    in_force = load_policy(policy_file)
+    places = rules or settings.rules
+    book = load_rules(places, in_force)
+    asked = _Asked()
     selection = _open_source(settings.source)
     try:
         writer = _open_output(settings.output, output)
-        _watch(settings, in_force, book, stop, writer, selection, duration, console, everything)
+        losses = _losses(selection.source, in_force)
+        detection = _detection(settings, in_force, book, losses)
+        book.keep(RuleCache(default_folder()))
+        detection.stay_current(places, policy_file, book)
+        asked.renew = detection.renew
+        _watch(settings, detection, asked, losses, writer, selection, duration, console, everything)
     finally:
         selection.source.close()
 
 
+def _detection(settings: Configuration, policy: PolicyInForce, book: Rulebook, losses: Losses) -> Detection:
+    """Return what judges events, with what it remembers of earlier runs."""
+    indicators = load_indicators(settings.indicators, policy)
+    scanner = load_scanner(settings.yara, policy)
+    detection = Detection(identify(), policy, book, losses.gaps, indicators, scanner)
+    folder = Path(settings.state) if settings.state else statefolder.default_folder()
+    if folder is not None:
+        tell(f"shield: {problem}" for problem in detection.remember(folder))
+    return detection
+
+
 def _watch(
     settings: Configuration,
-    policy: PolicyInForce,
-    book: Rulebook,
-    stop: "_Stop",
+    detection: Detection,
+    asked: "_Asked",
+    losses: Losses,
     writer: JsonlWriter,
     selection: Selection,
     duration: float | None,
     console: bool,
     everything: bool,
 ) -> None:
-    identity = identify()
-    source = selection.source
-    losses = Losses(
-        source.name, lambda: source.count().dropped, source.remedies, policy.policy.story.window_seconds * _SECOND_NS
-    )
+    identity = detection.identity
     terminal = NonBlockingWriter(sys.stdout) if console else None
-    advice = {rule.id: rule.next for rule in book.rules if rule.next}
-    view = ConsoleView(Console(file=cast("TextIO", terminal)), advice, everything=everything) if terminal else None
-    scorer = Scorer(book.ruleset, policy.policy, book.databases)
-    scorer.prepare(identity.os)
-    book.keep(RuleCache(default_folder()))
+    out = cast("TextIO", terminal)
+    view = ConsoleView(Console(file=out), detection.advice, everything=everything) if terminal else None
     watch = Watch(
         Parts(
             identity=identity,
             selection=selection,
             normalizer=ProcessNormalizer(Origin(identity.host, identity.os, new_id), Lineage(identity.scope)),
-            pipeline=Pipeline(scorer, policy, identity.agent_id, losses.gaps),
+            pipeline=detection.pipeline,
             losses=losses,
             writer=writer,
-            rules=len(book.ruleset),
             heartbeat_s=settings.heartbeat_seconds,
             view=view,
             show_all=everything,
+            baseline=detection.baseline,
+            scanner=detection.scanner,
+            companions=detection.companions,
         )
     )
     watch.remember(sources.snapshot())
-    tell(_greeting(identity.host, selection, book, policy, writer.path))
+    tell(_greeting(detection, selection, writer.path))
     gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
-    summary = watch.run(lambda: stop.asked, duration)
+    summary = watch.run(lambda: asked.to_stop, duration)
     if view is not None and terminal is not None:
         view.close()
         terminal.finish()
     tell(_farewell(summary))
 
 
-class _Stop:
-    """Set by SIGINT and SIGTERM."""
+class _Asked:
+    """What signals ask for: SIGINT and SIGTERM to stop, SIGHUP to `renew`, or to stop where the terminal has gone."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.to_stop = False
+        self.renew: Callable[[], None] = lambda: None
+        self._on_terminal = sys.stderr.isatty()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._stop)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._hang_up)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.to_stop = True
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        if self._on_terminal and not sys.stderr.isatty():
+            self.to_stop = True
+        else:
+            self.renew()
+
+
+def _losses(source: Source, policy: PolicyInForce) -> Losses:
+    window_ns = policy.policy.story.window_seconds * _SECOND_NS
+    return Losses(source.name, lambda: source.count().dropped, source.remedies, window_ns)
 
 
 def _open_source(settings: SourceSettings) -> Selection:
@@ -145,12 +173,13 @@ def _open_output(settings: OutputSettings, path: Path | None) -> JsonlWriter:
         fail(str(error))
 
 
-def _greeting(host: str, selection: Selection, book: Rulebook, policy: PolicyInForce, path: Path) -> list[str]:
+def _greeting(detection: Detection, selection: Selection, path: Path) -> list[str]:
     refused = [f"  not {refusal.source}: {refusal.reason}; {refusal.remedy}" for refusal in selection.refused]
+    host, pipeline = detection.identity.host, detection.pipeline
     return [
         f"Shield {__version__} watches {host} through {selection.source.name}. Alert-only: it changes nothing here.",
         *refused,
-        f"  {len(book.ruleset)} rules, policy {policy.label}, events to {path}. Ctrl-C stops.",
+        f"  {pipeline.scorer.rules} rules, policy {pipeline.policy.label}, events to {path}. Ctrl-C stops.",
     ]
 
 

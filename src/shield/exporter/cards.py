@@ -5,6 +5,7 @@ line is cut to the width it is given; nothing wraps but the advice.
 """
 
 import textwrap
+from collections.abc import Sequence
 
 from rich.text import Text
 
@@ -18,6 +19,7 @@ _SIGNALS = 4
 _NAME_WIDTH = 34
 _EVIDENCE_WIDTH = 24
 _ADVICE_LINES = 3
+_UPDATE_LEAST = 40
 
 VERDICT_STYLES = {"ALERT": "bold white on red", "WATCH": "bold black on yellow", "ALLOW": "dim"}
 CATEGORY_STYLES = {"loss": "bold black on yellow", "tamper": "bold white on magenta"}
@@ -51,6 +53,23 @@ def line(event: Event, width: int, glyphs: Glyphs) -> Text:
     text.append(f"{label:<9}", style or VERDICT_STYLES[event.action])
     told = f"{event.rationale}: {_told(event)}" if event.signals or event.story else _told(event)
     text.append(" " + fit(told, max(1, width - text.cell_len - 1), glyphs))
+    return text
+
+
+def update(event: Event, start_ns: int, new: Sequence[Signal], width: int, glyphs: Glyphs) -> Text:
+    """Return on one line what an event adds to the alert begun at `start_ns`: its `new` signals, and its score."""
+    text = Text(no_wrap=True, end="")
+    text.append(wording.when(event.ts_ns)[11:] + " ", "dim")
+    text.append(f"{event.action} {event.score:<3}", VERDICT_STYLES[event.action])
+    added = ", ".join(f"+{signal.points} {signal.name}" for signal in new) or event.rationale
+    begin = f" updated {wording.when(start_ns)[11:19]} alert: "
+    pointer = (
+        f"  id {event.event_id}" if width - text.cell_len - len(begin) - len(event.event_id) >= _UPDATE_LEAST else ""
+    )
+    told = f"{added}: {_told(event)}"
+    text.append(begin)
+    text.append(fit(told, max(1, width - text.cell_len - len(pointer) - 1), glyphs), "bold")
+    text.append(fit(pointer, len(pointer), glyphs), "cyan")
     return text
 
 

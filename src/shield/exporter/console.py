@@ -1,12 +1,13 @@
 """The live view: events as a person at a terminal wants them, the same finding once, nothing left out unsaid."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from rich.console import Console
 from rich.text import Text
 
-from shield.event import Event
-from shield.exporter.cards import WIDTH, card, line
+from shield.event import Event, Severity, Signal
+from shield.exporter.cards import WIDTH, card, line, update
 from shield.exporter.wording import fit, glyphs_of, reasons, when
 
 DEFAULT_ADVICE = (
@@ -15,6 +16,7 @@ DEFAULT_ADVICE = (
 )
 _ALWAYS_SHOWN = ("loss", "tamper", "heartbeat", "response")
 _OPEN_FOLDS = 1024
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _SECOND_NS = 1_000_000_000
 
 
@@ -28,12 +30,32 @@ class _Fold:
         self.repeats = 0
 
 
+class _Alert:
+    """What was shown of one alert: since when, how severe, and which rules spoke."""
+
+    def __init__(self, event: Event) -> None:
+        self.start_ns = event.ts_ns
+        self.new: list[Signal] = []
+        self._severity = SEVERITIES.index(event.severity)
+        self._rules: set[str] = set()
+
+    def takes_in(self, event: Event) -> bool:
+        """Return whether `event` only adds to the alert; `new` are then the signals that it adds."""
+        self.new = [signal for signal in event.signals if signal.rule_id not in self._rules]
+        return event.alert_id != event.event_id and SEVERITIES.index(event.severity) <= self._severity
+
+    def learn(self, event: Event) -> None:
+        """Take in what was shown."""
+        self._severity = max(self._severity, SEVERITIES.index(event.severity))
+        self._rules.update(signal.rule_id for signal in event.signals)
+
+
 class ConsoleView:
     """Shows events on `console`; `advice` gives the text under "next" by rule id.
 
     ALERT and WATCH are cards; ALLOW is shown, one line each, only with `everything`. A card with the same dedupe_key
     as one shown up to `window_s` seconds of event time ago is counted instead, and a line says how many there were. One
-    with a higher score is shown.
+    with a higher score is shown. What adds to an alert that was shown is one line, unless its severity rose.
     """
 
     def __init__(
@@ -49,6 +71,7 @@ class ConsoleView:
         self._everything = everything
         self._window_s = window_s
         self._folds: dict[str, _Fold] = {}
+        self._alerts: dict[str, _Alert] = {}
 
     def show(self, event: Event) -> None:
         """Show `event`, or count it as a repeat."""
@@ -88,8 +111,24 @@ class ConsoleView:
             self._folds[event.dedupe_key] = _Fold(event)
         if len(self._folds) > _OPEN_FOLDS:
             self._tell(self._folds.pop(next(iter(self._folds))))
+        alert = self._alerts.get(event.alert_id)
+        if alert is not None and alert.takes_in(event):
+            self._print(update(event, alert.start_ns, alert.new, self._width, glyphs_of(self._console)))
+            alert.learn(event)
+            return
+        self._remember(event)
         text = card(event, self._advice_for(event), self._width, glyphs_of(self._console))
         self._print(text.append("\n"))
+
+    def _remember(self, event: Event) -> None:
+        """Keep what is shown of an alert, so that what adds to it can be told as that."""
+        if not event.alert_id:
+            return
+        alert = self._alerts.pop(event.alert_id, None) or _Alert(event)
+        alert.learn(event)
+        self._alerts[event.alert_id] = alert
+        if len(self._alerts) > _OPEN_FOLDS:
+            self._alerts.pop(next(iter(self._alerts)))
 
     def _advice_for(self, event: Event) -> str:
         known = (self._advice[signal.rule_id] for signal in reasons(event) if signal.rule_id in self._advice)

@@ -1,5 +1,8 @@
 """The whole story of one event: every reason with its arithmetic, everything known about who, what and where from."""
 
+from collections.abc import Mapping
+
+from msgspec import Struct
 from rich.cells import chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
@@ -14,11 +17,27 @@ _HOST_WIDTH = 40
 _LABEL = 11
 _ENTRY = 7
 _DEEPEST = 24
+_SUMMANDS = 12
 
 
-def explain(event: Event) -> "Explanation":
-    """Return the full story of `event` for a rich console; values over 4,000 characters lose their middle."""
-    return Explanation(event)
+class Worth(Struct, frozen=True):
+    """What the policy at hand says: its label, its thresholds, and by rule id where the points are from.
+
+    `from_where` has for each rule a few words: `its own`, `level high`, `weights.NAME`.
+    """
+
+    label: str
+    watch: int
+    alert: int
+    from_where: Mapping[str, str] = {}
+
+
+def explain(event: Event, worth: Worth | None = None) -> "Explanation":
+    """Return the full story of `event` for a rich console; values over 4,000 characters lose their middle.
+
+    `worth` is what the policy at hand says; it is told only as far as it is the policy that decided.
+    """
+    return Explanation(event, worth)
 
 
 class Explanation:
@@ -27,15 +46,16 @@ class Explanation:
     Print it with `soft_wrap=True`.
     """
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, worth: Worth | None = None) -> None:
         self._event = event
+        self._worth = worth
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines for `console`."""
         writer = _Writer(options.max_width if console.is_terminal else 0, glyphs_of(console))
         event = self._event
         _verdict(writer, event)
-        _reasons(writer, event)
+        _reasons(writer, event, self._worth)
         _happening(writer, event)
         _ancestry(writer, event)
         _record(writer, event)
@@ -51,24 +71,31 @@ def _verdict(writer: "_Writer", event: Event) -> None:
     writer.value("category", event.category)
 
 
-def _reasons(writer: "_Writer", event: Event) -> None:
+def _reasons(writer: "_Writer", event: Event, worth: Worth | None) -> None:
     """Every signal with its points, their running sum, and the verdict they led to."""
     ranked = reasons(event)
     writer.section("Why")
     total = 0
+    decided = worth if worth and worth.label == event.policy_version else None
     for signal in ranked:
         total += signal.points
-        _reason(writer, signal, total)
-    writer.value("verdict", _arithmetic(event, total, len(ranked)))
+        _reason(writer, event, signal, total)
+        if decided:
+            writer.within_entry("points", decided.from_where.get(signal.rule_id, ""))
+    writer.value("sum", _sum(event, ranked, total))
+    writer.value("verdict", _arithmetic(event, total, len(ranked), decided))
     writer.value("policy", event.policy_version)
+    if worth and not decided:
+        writer.value("", f"not the one at hand, {worth.label}: its thresholds and weights are not known here", "dim")
     if not event.evidence_complete:
         writer.value("gaps", "; ".join(event.gaps) or "the evidence is incomplete", "yellow")
 
 
-def _reason(writer: "_Writer", signal: Signal, total: int) -> None:
+def _reason(writer: "_Writer", event: Event, signal: Signal, total: int) -> None:
     writer.entry(f"+{signal.points:<3}", f"{signal.name}  (sum {total})")
     within = writer.within_entry
     within("title", signal.title)
+    within("left", _left(event, signal))
     within("rule", signal.rule_id)
     within("level", signal.level)
     within("technique", ", ".join(signal.attack))
@@ -82,12 +109,34 @@ def _reason(writer: "_Writer", signal: Signal, total: int) -> None:
     within("seen on", f"the earlier event {signal.event_id}" if signal.event_id else "")
 
 
-def _arithmetic(event: Event, total: int, signals: int) -> str:
+def _left(event: Event, signal: Signal) -> str:
+    """Return what time has left of an earlier signal's points: `40 of 60 points left after 3 min 20 s`."""
+    if not signal.event_id:
+        return ""
+    full = signal.full_points or signal.points
+    seen_ns = wording.made_ns(signal.event_id)
+    after = f" after {wording.duration((event.ts_ns - seen_ns) / 1e9)}" if seen_ns and seen_ns <= event.ts_ns else ""
+    return f"{signal.points} of {full} points left{after}"
+
+
+def _sum(event: Event, ranked: list[Signal], total: int) -> str:
+    """Return the sum as people write it: `60 + 40 + 20 = 120, capped at 100`."""
+    if len(ranked) < 2 and total == event.score:
+        return ""
+    shown = [str(signal.points) for signal in ranked[:_SUMMANDS]]
+    rest = sum(signal.points for signal in ranked[_SUMMANDS:])
+    if len(ranked) > _SUMMANDS:
+        shown.append(f"{rest} from {len(ranked) - _SUMMANDS} more")
+    return f"{' + '.join(shown)} = {total}" + (", capped at 100" if total > event.score == 100 else "")
+
+
+def _arithmetic(event: Event, total: int, signals: int, worth: Worth | None) -> str:
+    asked = f" (WATCH from {worth.watch}, ALERT from {worth.alert})" if worth else ""
     if not signals:
-        return f"no signal, score {event.score}: {event.action}"
+        return f"no signal, score {event.score}: {event.action}{asked}"
     counted = f"{signals} signal{'s' * (signals != 1)}, sum {total}"
     capped = ", capped" if total > event.score == 100 else ""
-    return f"{counted}{capped}, score {event.score}: {event.action}"
+    return f"{counted}{capped}, score {event.score}: {event.action}{asked}"
 
 
 def _happening(writer: "_Writer", event: Event) -> None:
@@ -138,10 +187,17 @@ def _record(writer: "_Writer", event: Event) -> None:
     writer.section("Record")
     writer.value("event", event.event_id)
     writer.value("story", event.correlation_id)
+    writer.value("alert", _alert(event))
     writer.value("repeats", event.dedupe_key)
     writer.value("entity", event.data.process.entity_id if event.data.process else "")
     writer.value("technique", ", ".join(event.attack))
     writer.value("agent", f"{event.agent_id}, event {event.seq:,} of its run" if event.agent_id else "")
+
+
+def _alert(event: Event) -> str:
+    if event.alert_id in ("", event.event_id):
+        return "opened by this event" if event.alert_id else ""
+    return f"{event.alert_id}, which this event adds to"
 
 
 class _Writer:

@@ -105,6 +105,19 @@ def find(path: Path, event_id_prefix: str, report: Report = ignore) -> Iterator[
                 yield entry
 
 
+def holding(path: Path, text: str, report: Report = ignore) -> Iterator[Entry]:
+    """Yield the events in which a text value, such as an id, begins with `text`; other lines are not decoded.
+
+    Raises OSError.
+    """
+    needle = msgspec.json.encode(text)[:-1]
+    for log in _logs(path):
+        for raw in log.lines(report):
+            entry = _entry(log, raw, report) if needle in raw else None
+            if entry:
+                yield entry
+
+
 def follow(
     path: Path,
     report: Report = ignore,

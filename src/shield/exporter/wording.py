@@ -15,6 +15,8 @@ from shield.event import Ancestor, Event, Health, Loss, Process, Signal, User
 from shield.text import printable
 
 _PART_WIDTH = 32
+_LINE_MOST = 1000
+_UUID_DIGITS = 32
 CONTAINER_DIGITS = 12
 """As many as container tools show of an id."""
 
@@ -53,6 +55,16 @@ def fit(text: str, width: int, glyphs: Glyphs) -> str:
     return _head(shown, room - tail) + glyphs.ellipsis[:width] + _head(shown[::-1], tail)[::-1]
 
 
+def printed(text: str) -> str:
+    """Return one line of text as it can be printed anywhere, cut where it is very long."""
+    return fit(text, _LINE_MOST, UNICODE)
+
+
+def some(number: int, what: str) -> str:
+    """Return a number of things: `1 rule`, `2,000 rules`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def harmless_json(line: bytes) -> bytes:
     """Return the same JSON with every character a terminal could act on written as an escape (RFC 8259, section 7)."""
     text = line.decode()
@@ -64,6 +76,17 @@ def harmless_json(line: bytes) -> bytes:
 def when(ts_ns: int) -> str:
     """Return a time in UTC to the second: `2026-11-24T14:03:22Z`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts_ns // 1_000_000_000))
+
+
+def made_ns(event_id: str) -> int:
+    """Return when an event was, to the millisecond, as its version 7 UUID says; 0 where it is no such id."""
+    digits = event_id.replace("-", "")
+    if len(digits) != _UUID_DIGITS or digits[12:13] != "7":
+        return 0
+    try:
+        return int(digits[:12], 16) * 1_000_000
+    except ValueError:
+        return 0
 
 
 def what(event: Event) -> str:

@@ -100,8 +100,8 @@ class Scorer:
     def assess(self, event: Event, found: tuple[Signal, ...] = ()) -> Assessment:
         """Return the score of `event` and remember its signals for its story.
 
-        `found` are signals that were found later about an event that has been judged before: they are its only ones now,
-        and what it showed then is part of its story.
+        `found` are signals found later about an event that has been judged: they are its only ones now, and what it
+        showed then is part of its story.
         """
         signals = _ranked(found) if found else self._signals(event)
         if not signals:
@@ -161,6 +161,16 @@ class Scorer:
 def points(rules: Sequence[Rule | Correlation], policy: Policy) -> dict[str, int]:
     """Return each rule's points under `policy`, by the rule's id: its weight, else its own points, else its level's."""
     return {rule.id: _points(rule, policy.weights, LEVEL_POINTS | policy.levels) for rule in rules}
+
+
+def points_from(rule: Rule | Correlation, policy: Policy) -> str:
+    """Return where a rule's points under `policy` come from, in words."""
+    for key in (rule.id, rule.name):
+        if key in policy.weights:
+            return f"weights.{key} of the policy"
+    if rule.points is not None:
+        return "the rule's own"
+    return f"levels.{rule.level} of the policy" if rule.level in policy.levels else f"those of level {rule.level}"
 
 
 def _points(rule: Rule | Correlation, weights: Mapping[str, int], levels: Mapping[Severity, int]) -> int:

@@ -65,9 +65,9 @@ def techniques(ruleset: Ruleset) -> dict[str, dict[str, int]]:
     """
     counts: dict[str, Counter[str]] = {tactic: Counter() for tactic in (*taxonomy.TACTICS, NO_TACTIC)}
     for rule in (*ruleset.rules, *ruleset.correlations):
-        tactics = rule.tactics if isinstance(rule, Rule) else ()
+        tactics = [name for name in rule.tactics if name in counts] if isinstance(rule, Rule) else []
         for tactic in tactics or (NO_TACTIC,):
-            counts.setdefault(tactic, Counter()).update(rule.attack)
+            counts[tactic].update(rule.attack)
     return {tactic: dict(sorted(found.items())) for tactic, found in counts.items() if found}
 
 
@@ -110,11 +110,11 @@ def idle(ruleset: Ruleset, live: Live) -> tuple[Idle, ...]:
 
 def lacks(rule: Rule, live: Live) -> str:
     """Return what a rule needs and doesn't get from `live` sources, `""` where it gets all."""
+    if rule.product in taxonomy.SERVICES and rule.product != live.os:
+        return f"about {rule.product}; this host is {live.os}"
     unread = taxonomy.unread(rule.product, rule.service, rule.category)
     if unread:
         return f"Shield reads no log of {unread}"
-    if rule.product not in (None, live.os):
-        return f"about {rule.product}; this host is {live.os}"
     if rule.service:
         return f"needs the log {rule.service}: only read by `shield replay`, not collected live yet"
     if rule.category and rule.category not in live.covered:

@@ -34,6 +34,8 @@ from shield.scorer.sigma.value import (
 VALUE_MOST = 120
 _COMPARED = 2000
 _ALTERNATIVES_TOLD = 3
+_FAILED_SHOWN = 12
+_WORDS = {"and": "all of these", "or": "at least one of these", "not": "not this"}
 
 
 class Leaf(Struct, frozen=True):
@@ -92,19 +94,43 @@ def first_failures(node: Node) -> Iterator[Leaf]:
             found = (list(first_failures(part)) for part in node.parts if not part.holds)
             yield from next(filter(None, found), ())
         case Branch(word="or"):
-            for part in sorted(node.parts, key=_progress, reverse=True):
+            for part in sorted(node.parts, key=nearness, reverse=True):
                 yield from first_failures(part)
         case _:
             return
 
 
-def _progress(node: Node) -> float:
+class Line(Struct, frozen=True):
+    """One line of a condition written as a tree, `depth` steps in."""
+
+    depth: int
+    holds: bool
+    text: str
+
+
+def lines(node: Node, depth: int = 0) -> Iterator[Line]:
+    """Yield a condition as lines; of many alternatives that failed, a few stand for all."""
+    match node:
+        case Leaf():
+            yield Line(depth, node.holds, node.asked + (f": {node.found}" if node.found else ""))
+        case Branch(word=word):
+            yield Line(depth, node.holds, _WORDS[word])
+            failed = 0
+            for part in node.parts:
+                failed += word == "or" and isinstance(part, Leaf) and not part.holds
+                if failed <= _FAILED_SHOWN or part.holds or isinstance(part, Branch):
+                    yield from lines(part, depth + 1)
+            if failed > _FAILED_SHOWN:
+                yield Line(depth + 1, False, f"and {failed - _FAILED_SHOWN} more that do not hold")
+
+
+def nearness(node: Node) -> float:
     """Return how near a part that failed came to holding, from 0 to 1: the alternative that did best is told first."""
     if isinstance(node, Leaf):
         return 1 if node.holds else node.near / 2
     if node.word == "not":
         return float(node.holds)
-    found = [_progress(part) for part in node.parts]
+    found = [nearness(part) for part in node.parts]
     return max(found) if node.word == "or" else sum(found) / len(found)
 
 
@@ -249,7 +275,7 @@ def _told(leaf: Leaf) -> str:
 
 
 def _exception(tree: Node) -> Node | None:
-    """Return the part under a `not` that holds, and without which `tree` would have held; None where that is not why."""
+    """Return the part under a `not` that holds, and without which `tree` would hold; None where there is none."""
     if isinstance(tree, Leaf):
         return None
     if tree.word == "not":

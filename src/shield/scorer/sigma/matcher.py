@@ -133,6 +133,21 @@ class _Group:
                 found.append(self._rules[number])
         return found
 
+    def profiled(self, event: Event, clock: Clock) -> Profile:
+        """Return what `event` costs."""
+        begin = clock()
+        numbers = list(self._candidates.of(event))
+        index_ns = clock() - begin
+        view, judged = View(event), list[tuple[Rule, int, bool]]()
+        for number in numbers:
+            holds = self._conditions[number]
+            if holds is None:
+                holds = self._conditions[number] = compiled(self._rules[number].condition)
+            begin = clock()
+            is_match = holds(view)
+            judged.append((self._rules[number], clock() - begin, is_match))
+        return Profile(index_ns, judged)
+
 
 def _evidence(because: Sequence[Comparison], view: View) -> list[Evidence]:
     """Return what made a rule match, one piece a field, the most specific pattern first."""

@@ -138,7 +138,8 @@ def parse_all(text: bytes, name: str) -> list[Item]:
 
 def item_of(document: Document) -> Item:
     """Return the rule, correlation rule or filter that `document` is. Raises DocumentError."""
-    plain = cast("dict[str, Any]", document.plain if isinstance(document.plain, dict) else {})
+    plain = cast("dict[str, Any]", document.plain)
+    plain = plain if type(plain) is dict else {}
     if "correlation" in plain:
         return correlation_of(document)
     if "filter" in plain:

@@ -127,7 +127,7 @@ TACTICS: tuple[str, ...] = (
     "exfiltration",
     "impact",
 )
-"""ATT&CK's tactics of enterprises, in its order; `stealth` and `defense-impairment` took over from `defense-evasion`."""
+"""ATT&CK's tactics, in its order; `stealth` and `defense-impairment` have taken over from `defense-evasion`."""
 
 
 def unread(product: str | None, service: str | None, category: str | None) -> str:
