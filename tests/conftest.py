@@ -1,4 +1,4 @@
-"""What every test shares: the Hypothesis profile, and the rule that tests/live runs only as root on Linux."""
+"""What every test shares: the Hypothesis profile, no state but its own, and that tests/live needs root on Linux."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from hypothesis import settings
 settings.register_profile("shield", deadline=None)
 settings.load_profile("shield")
 
+os.environ["SHIELD_STATE"] = ""  # what one test's agent has seen must not be another's baseline
 _LIVE = Path(__file__).parent / "live"
 
 

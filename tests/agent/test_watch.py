@@ -8,10 +8,14 @@ from typing import Any
 
 import msgspec
 
+from shield.agent.configuration import YaraSettings
+from shield.agent.detection import Detection
 from shield.agent.identity import Identity
+from shield.agent.indicator_renewal import RenewedIndicators
 from shield.agent.losses import Losses
-from shield.agent.pipeline import Pipeline
+from shield.agent.rulebook import Rulebook
 from shield.agent.watch import Parts, Summary, Watch, new_id
+from shield.agent.yara import YaraScanner
 from shield.collector.select import Selection
 from shield.collector.source import Count
 from shield.event import Process, User
@@ -20,8 +24,10 @@ from shield.normalizer.lineage import Lineage
 from shield.normalizer.process import Origin, ProcessNormalizer
 from shield.policy.load import built_in
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
-from shield.scorer.score import Scorer
-from shield.scorer.sigma.parse import parse
+from shield.scorer.baseline import Baseline, Status
+from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.parse import parse, parse_all
+from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset
 
 RULE = b"""
@@ -32,6 +38,7 @@ detection: {selection: {Image|startswith: /tmp/}, condition: selection}
 level: high
 """
 SECOND = 1_000_000_000
+BOOK = Rulebook(Ruleset(tuple(parse(RULE, "rule.yml"))))
 
 
 class ScriptedSource:
@@ -91,25 +98,40 @@ def process(pid: int, exe: str, ts_ns: int = SECOND) -> list[Record]:
 
 
 def watched(
-    tmp_path: Path, source: ScriptedSource, stopping: Callable[[], bool] | None = None
+    tmp_path: Path,
+    source: ScriptedSource,
+    stopping: Callable[[], bool] | None = None,
+    indicators: RenewedIndicators | None = None,
+    scanner: YaraScanner | None = None,
+    state: Path | None = None,
+    book: Rulebook = BOOK,
 ) -> tuple[Summary, list[Any]]:
-    policy = built_in()
     identity = Identity("web-1", "linux", "agent-1", "scope")
     losses = Losses(source.name, lambda: source.count().dropped, source.remedies, 600 * SECOND)
     output = tmp_path / "events.jsonl"
+    detection = Detection(identity, built_in(), book, losses.gaps, indicators, scanner)
+    if state is not None:
+        detection.remember(state)
     watch = Watch(
         Parts(
             identity=identity,
             selection=Selection(source),
             normalizer=ProcessNormalizer(Origin("web-1", "linux", new_id), Lineage("scope")),
-            pipeline=Pipeline(Scorer(Ruleset(tuple(parse(RULE, "rule.yml"))), policy.policy), policy, "agent-1", losses.gaps),
+            pipeline=detection.pipeline,
             losses=losses,
             writer=JsonlWriter(output, fsync="never"),
             heartbeat_s=60,
+            baseline=detection.baseline,
+            scanner=detection.scanner,
+            companions=detection.companions,
         )
     )
     summary = watch.run(stopping or (lambda: source.done))
     return summary, [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def told(events: list[Any], category: str) -> list[Any]:
+    return [event["data"][category] for event in events if event["category"] == category]
 
 
 def test_records_become_numbered_events_between_two_heartbeats(tmp_path: Path) -> None:
@@ -197,3 +219,126 @@ def test_what_a_polled_source_has_ready_is_read_without_waiting(tmp_path: Path) 
 
     _, events = watched(tmp_path, Patient(process(10, "/tmp/a"), process(11, "/tmp/b")))
     assert [event["action"] for event in events].count("ALERT") == 2
+
+
+def test_a_heartbeat_says_how_far_the_baseline_is(tmp_path: Path) -> None:
+    _, events = watched(tmp_path, ScriptedSource(process(10, "/bin/a")))
+    assert events[-1]["data"]["health"]["baseline"] == "learning 0 of 14 days"
+    assert events[-1]["data"]["health"]["rules"] == 1
+
+
+def test_what_was_seen_is_known_to_the_next_run(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    def stored() -> Status:
+        baseline = Baseline(built_in().policy.baseline)
+        baseline.restore((state / "baseline").read_bytes())
+        return baseline.status
+
+    watched(tmp_path, ScriptedSource(process(10, "/bin/a", time.time_ns()), process(11, "/tmp/b")), state=state)
+    seen = stored()
+    assert seen.held > 0
+    assert seen.tainted == 0  # an alert without a story, from a process whose parent isn't known, taints nothing
+    watched(tmp_path, ScriptedSource(), state=state)
+    assert stored() == seen
+
+
+def test_state_that_is_damaged_is_an_alert_and_the_run_goes_on(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "baseline").write_bytes(b"shield-baseline 1\nbroken")
+    (state / "correlations").write_bytes(b"shield correlations 9\n")
+    _, events = watched(tmp_path, ScriptedSource(process(10, "/tmp/a")), state=state)
+    assert [one["what"] for one in told(events, "tamper")] == ["stored state can't be used"] * 2
+    assert all(event["action"] == "ALERT" for event in events if event["category"] == "tamper")
+    assert "baseline.damaged" in told(events, "tamper")[0]["detail"]
+    assert {path.name for path in state.iterdir()} == {
+        *("baseline", "baseline.damaged", "correlations", "correlations.damaged", "lock")
+    }
+
+
+def test_an_indicator_adds_to_the_score_and_new_ones_are_told(tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("/opt/bad\n")
+    now = 0.0
+    indicators = RenewedIndicators([str(feed)], built_in().policy, lambda: now)
+    turns = 0
+
+    def stopping() -> bool:
+        nonlocal now, turns
+        turns += 1
+        if turns == 3:
+            feed.write_text("127.0.0.1\n")
+            now += 6
+        if turns == 4:
+            indicators.renew()
+        return turns > 10_000 or bool(turns % 50 == 0 and '"tamper":{' in (tmp_path / "events.jsonl").read_text())
+
+    _, events = watched(tmp_path, ScriptedSource(process(10, "/opt/bad")), stopping, indicators=indicators)
+    (start,) = [event for event in events if event["category"] == "process_start"]
+    assert start["rationale"] == "indicator_file(feed)"
+    (tamper,) = told(events, "tamper")
+    assert tamper["what"] == "new indicators can't be used"
+    assert f"{feed}:1: 127.0.0.1" in tamper["detail"]
+
+
+def test_what_a_scan_finds_is_another_event_of_the_same_story(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.write_bytes(b"\x7fELF harmless marker_of_a_test")
+    rules = tmp_path / "rules.yar"
+    rules.write_text('rule Marker { meta: score = 30 strings: $a = "marker_of_a_test" condition: $a }')
+    scanner = YaraScanner(YaraSettings((str(rules),)), built_in().policy)
+    end = time.monotonic() + 20
+
+    def stopping() -> bool:
+        return scanner.ledger().kept > 0 or time.monotonic() > end
+
+    book = Rulebook(Ruleset(tuple(parse(RULE.replace(b"/tmp/", str(tmp_path).encode()), "rule.yml"))))
+    summary, events = watched(tmp_path, ScriptedSource(process(10, str(tool))), stopping, scanner=scanner, book=book)
+    first, found = [event for event in events if event["category"] == "process_start"]
+    assert [signal["name"] for signal in first["signals"]] == ["Anything from /tmp"]
+    assert [signal["rule_id"] for signal in found["signals"]] == ["yara:rules.Marker"]
+    assert [signal["name"] for signal in found["story"]] == ["Anything from /tmp"]
+    assert found["story"][0]["event_id"] == first["event_id"]
+    assert found["event_id"] != first["event_id"]
+    assert (found["score"], found["action"], found["alert_id"]) == (100, "ALERT", first["event_id"])
+    assert found["data"] == first["data"]
+    assert all(ledger.balanced for ledger in summary.ledgers)
+    assert [ledger.source for ledger in summary.ledgers] == ["scripted", "procfs_snapshot", "jsonl", "yara"]
+
+
+def test_what_could_not_be_scanned_is_a_loss_with_its_remedy(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yar"
+    rules.write_text("rule Any { condition: true }")
+    scanner = YaraScanner(YaraSettings((str(rules),), queue=1), built_in().policy)
+    flood = [record for number in range(9) for record in process(10 + number, f"/opt/{number}")]
+    _, events = watched(tmp_path, ScriptedSource(flood), scanner=scanner)
+    (loss,) = told(events, "loss")
+    assert loss == {
+        "source": "yara",
+        "dropped": {"queue_full": 8},
+        "remedy": "Give yara.queue more room, or scan with fewer rules.",
+    }
+
+
+def test_groups_that_correlations_gave_up_are_a_loss(tmp_path: Path) -> None:
+    counting = b"""
+title: many
+id: 22222222-1111-4111-8111-111111111111
+correlation:
+  type: event_count
+  rules: [11111111-1111-4111-8111-111111111111]
+  group-by: [Image]
+  timespan: 1h
+  condition: {gte: 3}
+level: high
+"""
+    (rule,), (correlation,) = parse_all(RULE, "rule.yml"), parse_all(counting, "many.yml")
+    assert isinstance(rule, Rule)
+    assert isinstance(correlation, Correlation)
+    flood = [record for number in range(10_001) for record in process(10 + number, f"/tmp/{number}", SECOND + number)]
+    _, events = watched(tmp_path, ScriptedSource(flood), book=Rulebook(Ruleset((rule,), (correlation,))))
+    (loss,) = told(events, "loss")
+    assert loss["source"] == "correlations"
+    assert loss["dropped"] == {"too_many_groups": 1}
+    assert loss["remedy"].startswith("Group by fewer fields")

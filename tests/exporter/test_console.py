@@ -31,7 +31,7 @@ from shield.event import (
 )
 from shield.exporter.background import NonBlockingWriter
 from shield.exporter.console import DEFAULT_ADVICE, ConsoleView
-from shield.exporter.explanation import explain
+from shield.exporter.explanation import Worth, explain
 from shield.exporter.wording import PLAIN, UNICODE, fit, harmless_json
 
 SECOND = 1_000_000_000
@@ -253,6 +253,71 @@ def test_a_higher_score_is_never_folded_away() -> None:
         ["WATCH", "45"],
         ["ALERT", "70"],
     ]
+
+
+OPENED = replace(ALERT, alert_id=ALERT.event_id)
+ADDED = replace(
+    ALERT,
+    alert_id=ALERT.event_id,
+    event_id=uuid7(NOW // 1_000_000 + 90_000, 6),
+    ts_ns=NOW + 90 * SECOND,
+    dedupe_key="another",
+    score=100,
+    signals=(Signal("r3", "shadow_read", 40), *ALERT.signals),
+)
+
+
+def test_what_adds_to_an_alert_is_one_line_with_what_is_new() -> None:
+    lines = shown(OPENED, ADDED).lines
+    assert [line for line in lines if line.startswith(" ALERT")] == lines[:1]
+    assert lines[-1].startswith("14:04:52Z ALERT 100 updated 14:03:22 alert: +40 shadow_read: /tmp/true --flag")
+    assert "exec_from" not in lines[-1]
+
+
+def test_an_update_that_is_more_severe_is_a_card() -> None:
+    lines = shown(
+        OPENED, replace(ADDED, severity="critical"), replace(ADDED, severity="critical", dedupe_key="3")
+    ).lines
+    assert len([line for line in lines if line.startswith(" ALERT")]) == 2
+    assert "updated 14:03:22 alert" in lines[-1]
+
+
+def test_an_update_of_an_alert_that_was_not_shown_is_a_card() -> None:
+    assert shown(ADDED).lines[0].startswith(" ALERT 100 ")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_hostile_update_stays_on_its_line(terminal: bool, width: int) -> None:
+    hostile = replace(hostile_event(), alert_id=ALERT.event_id, event_id=HOSTILE, dedupe_key="2")
+    screen = shown(OPENED, hostile, terminal=terminal, width=width)
+    assert "updated 14:03:22 alert" in screen.lines[-1]
+    assert cell_len(screen.lines[-1]) <= (width if terminal else 100)
+    assert not [each for each in screen.lines[-1] if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Co")]
+
+
+def test_the_arithmetic_is_told_with_what_time_has_left_and_the_thresholds() -> None:
+    earlier = uuid7(NOW // 1_000_000 - 200_000, 1)
+    story = (Signal("r1", "web_server_spawns_shell", 40, event_id=earlier, full_points=60),)
+    event = replace(ALERT, story=story, score=100, signals=(Signal("r2", "x", 70),))
+    worth = Worth(event.policy_version, 40, 70, {"r2": "the rule's own"})
+    screen = Screen(width=100)
+    screen.console.print(explain(event, worth), soft_wrap=True)
+    for expected in (
+        "40 of 60 points left after 3 min 20 s",
+        "70 + 40 = 110, capped at 100",
+        "score 100: ALERT (WATCH from 40, ALERT from 70)",
+        "points     the rule's own",
+    ):
+        assert expected in screen.raw
+
+
+def test_the_thresholds_of_another_policy_are_not_told() -> None:
+    screen = Screen(width=100)
+    screen.console.print(explain(ALERT, Worth("9@other", 1, 2, {"r2": "mine"})), soft_wrap=True)
+    assert "WATCH from" not in screen.raw
+    assert "mine" not in screen.raw
+    assert "not the one at hand, 9@other" in screen.raw
 
 
 def test_a_clock_set_back_does_not_hide_an_alert_for_long() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shield.policy.document import DocumentError, documents, read
 from shield.policy.load import load
 from shield.policy.schema import Policy
-from shield.scorer.sigma import rule
+from shield.scorer.sigma import parse
 
 NESTED_DEEPLY = b"version: " + b"[" * 5000 + b"]" * 5000
 BOMB = b"a: &a [1,1,1,1,1,1,1,1,1]\n" + b"".join(
@@ -77,11 +77,11 @@ def refusal(text: bytes) -> DocumentError:
         pytest.param(b"version: 2026-11-24\n", "site.yml:1: version: ", "version", "correct the value", id="a date"),
         pytest.param(b"version: 2026-99-99\n", "site.yml:1: ", "", "correct the value", id="no date there is"),
         pytest.param(b"version: *nowhere\n", "site.yml:1: ", "", "mend the line", id="an alias of nothing"),
-        pytest.param(LOOP, "site.yml:1: version: ", "version", "correct the value", id="a loop"),
+        pytest.param(LOOP, "site.yml:1: ", "", "without the alias", id="a loop"),
         pytest.param(b"? [a, b]\n: 1\n", "site.yml:1: ", "", "", id="a list for a key"),
         pytest.param(b"version: 1\n1: 2\n", "site.yml:1: ", "", "correct the value", id="a number for a key"),
         pytest.param(b"version: 1\nweights:\n  404: 7\n", "site.yml", "", "", id="a number for a key in a mapping"),
-        pytest.param(BOMB, "site.yml:1: a: ", "a", "the keys here are", id="a bomb of aliases"),
+        pytest.param(BOMB, "site.yml:1: ", "", "use fewer aliases", id="a bomb of aliases"),
         pytest.param(BILLION_KEYS, "site.yml", "", "", id="a bomb of merged keys"),
     ],
 )
@@ -153,7 +153,7 @@ def test_any_bytes_are_understood_or_refused_with_a_document_error(text: bytes) 
     for attempt in (
         lambda: documents(text, "x.yml"),
         lambda: load(text, "x.yml"),
-        lambda: rule.parse(text, "x.yml"),
+        lambda: parse.parse(text, "x.yml"),
     ):
         with contextlib.suppress(DocumentError):
             attempt()

@@ -6,14 +6,15 @@ it refers to watch; it must fire in the course of one or must not.
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
 from shield.agent.rulebook import Rulebook
 from shield.event import Category, Data, Event, Platform
-from shield.policy.document import DocumentError, read
+from shield.policy.document import Document, DocumentError, documents, read
+from shield.scorer.sigma import taxonomy
 from shield.scorer.sigma.correlation import Correlations
 from shield.scorer.sigma.correlation_chain import chain
 from shield.scorer.sigma.correlation_match import duration
@@ -21,6 +22,8 @@ from shield.scorer.sigma.correlation_rule import Correlation
 from shield.scorer.sigma.explain import Explanation, explain
 from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.rule import Rule
+
+T = TypeVar("T")
 
 _SECOND_NS = 1_000_000_000
 _BEGIN_S = 1_767_225_600
@@ -142,12 +145,34 @@ def untested(book: Rulebook) -> tuple[str, ...]:
 
 def read_examples(path: Path) -> Examples:
     """Return the examples of a plain rule. Raises DocumentError, OSError."""
-    return read(_content(path), Examples, str(path))
+    return _read(path, Examples)
 
 
 def read_courses(path: Path) -> Courses:
     """Return the examples of a correlation. Raises DocumentError, OSError."""
-    return read(_content(path), Courses, str(path))
+    return _read(path, Courses)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    content = _content(path)
+    found = read(content, kind, str(path))
+    for document in documents(content, str(path)):
+        _refuse_misspelt(document, (), document.plain)
+    return found
+
+
+def _refuse_misspelt(document: Document, steps: tuple[str | int, ...], part: Any, kind: Any = None) -> None:
+    """Refuse a field that no event has: an example that lacks what it seems to have would prove nothing."""
+    if isinstance(part, list):
+        for number, element in enumerate(cast("list[Any]", part)):
+            _refuse_misspelt(document, (*steps, number), element, kind)
+    elif isinstance(part, dict):
+        for key, value in cast("dict[Any, Any]", part).items():
+            place = (*steps, str(key))
+            known = Data if kind is None and key == "data" else kind and taxonomy.inner(kind, str(key))
+            if kind is not None and known is None:
+                raise document.error(place, "no event has such a field", "see the fields of events, or correct it")
+            _refuse_misspelt(document, place, value, known)
 
 
 def event(example: Example) -> Event:

@@ -12,6 +12,7 @@ FOLDER_VARIABLE = "SHIELD_STATE"
 
 _LARGEST = 1 << 29
 _LOCK = "lock"
+_PARTIAL = ".partial"
 _ASIDE_MOST = 100
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -59,6 +60,8 @@ class StateFolder:
             os.close(descriptor)
             raise InUse(f"{self.path}: another run of Shield uses it") from None
         self._lock = descriptor
+        for partial in self.path.glob(f".*{_PARTIAL}"):  # left by a run that ended while it wrote
+            partial.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let others in."""
@@ -88,7 +91,7 @@ class StateFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Replace the content of a file: after a crash or a power loss it is the old or the new. Raises OSError."""
-        descriptor, partial = tempfile.mkstemp(dir=self.path, prefix=f".{name}.", suffix=".partial")
+        descriptor, partial = tempfile.mkstemp(dir=self.path, prefix=f".{name}.", suffix=_PARTIAL)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)

@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +12,7 @@ from shield.agent.coverage import live
 from shield.agent.identity import identify
 from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
-from shield.exporter.wording import printed, some
+from shield.exporter.wording import as_json, printed, some
 from shield.scorer.sigma.coverage import NO_TACTIC, Idle, idle, layer, techniques
 from shield.text import printable
 
@@ -30,7 +29,7 @@ def coverage(
     everything: Annotated[
         bool, typer.Option("--all", help="Name each rule that can see nothing on this host.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    to_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show how many rules there are for each ATT&CK technique, and which can see nothing on this host, and why."""
     book = load_rules(places or (), load_policy(None))
@@ -40,9 +39,8 @@ def coverage(
     if navigator is not None:
         _write(navigator, layer(book.ruleset, f"Shield: {', '.join(places or ('shipped',))}"))
     with quiet_end():
-        if as_json:
-            told = {"rules": len(book.ruleset), "tactics": table, "os": os, "idle": unseeing}
-            print(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        if to_json:
+            print(as_json({"rules": len(book.ruleset), "tactics": table, "os": os, "idle": unseeing}))
             return
         _tell_table(table)
         active = len(book.ruleset) - len(unseeing)
@@ -73,6 +71,6 @@ def _tell_idle(unseeing: tuple[Idle, ...], everything: bool) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+        path.write_text(as_json(content) + "\n", encoding="ascii")
     except OSError as error:
         fail(f"{path}: can't be written: {error.strerror}; choose a place with room that you may write to")

@@ -12,6 +12,7 @@ from shield import __version__
 from shield.agent import sources
 from shield.agent.configuration import SourceSettings
 from shield.agent.identity import identify
+from shield.cli.baseline import stored_summary
 from shield.cli.errors import quiet_end
 from shield.collector.source import Source, SourceUnavailable
 from shield.text import printable
@@ -27,14 +28,15 @@ def doctor(
     Each source is really opened and closed again. Exit code 1 if not the best one can be used.
     """
     found = [_examined(source) for source in sources.candidates(SourceSettings())]
+    baseline = stored_summary()
     used = next((report["source"] for report in found if report["works"]), None)
     with quiet_end():
         if as_json:
-            print(
-                json.dumps({"version": __version__, "host": identify().host, "used": used, "sources": found}, indent=2)
-            )
+            host = identify().host
+            told = {"version": __version__, "host": host, "used": used, "sources": found, "baseline": baseline}
+            print(json.dumps(told, indent=2))
         else:
-            _show(found, used)
+            _show(found, used, baseline)
     if used != found[0]["source"]:
         raise typer.Exit(1)
 
@@ -50,7 +52,7 @@ def _examined(source: Source) -> dict[str, Any]:
     return report
 
 
-def _show(found: list[dict[str, Any]], used: str | None) -> None:
+def _show(found: list[dict[str, Any]], used: str | None, baseline: str) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(Text(f"Shield {__version__} on {printable(identify().host)}"))
     for report in found:
@@ -62,3 +64,4 @@ def _show(found: list[dict[str, Any]], used: str | None) -> None:
             console.print(Text(printable(f"  to mend  {report['remedy']}")))
         for blind_spot in report["blind_spots"]:
             console.print(Text(printable(f"  not seen {blind_spot}")))
+    console.print(Text.assemble("\n", ("baseline  ", "bold"), printable(baseline)))

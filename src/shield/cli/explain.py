@@ -6,18 +6,22 @@ from typing import Annotated
 import typer
 from msgspec import structs
 
-from shield.agent import rulebook
+from shield.agent import configuration, rulebook
+from shield.agent.configuration import Configuration
 from shield.agent.rulebook import NoRules
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.events import Damages, print_json, reading
-from shield.cli.loading import load_configuration, load_policy
+from shield.cli.loading import DEFAULT_CONFIGURATION, load_policy
 from shield.event import Event
 from shield.exporter.explanation import Worth
 from shield.exporter.explanation import explain as story
 from shield.exporter.history import Entry, find
 from shield.exporter.jsonl import default_path
 from shield.exporter.wording import when
+from shield.policy import load as policies
+from shield.policy.document import DocumentError
+from shield.policy.load import PolicyInForce
 from shield.scorer.score import points_from
 
 _CANDIDATES = 10
@@ -39,21 +43,45 @@ def explain(
             OutputConsole().print(story(entry.event, _worth(entry.event, policy)), soft_wrap=True, highlight=False)
 
 
-def _worth(event: Event, path: Path | None) -> Worth:
-    """Return what the policy at hand says of the points of an event; the rules are looked at only if it decided."""
-    configured = load_configuration(None)
-    in_force = load_policy(path or (Path(configured.policy) if configured.policy else None))
-    thresholds = in_force.policy.thresholds
-    worth = Worth(in_force.label, thresholds.watch, thresholds.alert)
-    if event.policy_version != in_force.label or not (event.signals or event.story):
+def _worth(event: Event, path: Path | None) -> Worth | None:
+    """Return what the policy at hand says of the points of an event, None where there is no policy at hand.
+
+    The rules are looked at only where it is the policy that decided.
+    """
+    configured = _configured()
+    in_force = load_policy(path) if path else None if configured is None else _policy_of(configured)
+    if in_force is None:
+        return None
+    worth = Worth(in_force.label, in_force.policy.thresholds.watch, in_force.policy.thresholds.alert)
+    wanted = {signal.rule_id for signal in (*event.signals, *event.story)}
+    if event.policy_version != in_force.label or not wanted:
         return worth
     try:
-        book = rulebook.load(configured.rules, in_force.policy.placeholders, RuleCache(default_folder()))
+        places = configured.rules if configured else ()
+        book = rulebook.load(places, in_force.policy.placeholders, RuleCache(default_folder()))
     except NoRules:
         return worth
-    wanted = {signal.rule_id for signal in (*event.signals, *event.story)}
     known = [rule for rule in (*book.rules, *book.correlations) if rule.id in wanted]
     return structs.replace(worth, from_where={rule.id: points_from(rule, in_force.policy) for rule in known})
+
+
+def _configured() -> Configuration | None:
+    """Return the agent's configuration, None where it can't be read: an explanation can do without."""
+    if not DEFAULT_CONFIGURATION.exists():
+        return Configuration()
+    try:
+        return configuration.load(DEFAULT_CONFIGURATION.read_bytes(), str(DEFAULT_CONFIGURATION))
+    except (OSError, DocumentError):
+        return None
+
+
+def _policy_of(configured: Configuration) -> PolicyInForce | None:
+    if configured.policy is None:
+        return policies.built_in()
+    try:
+        return policies.load(Path(configured.policy).read_bytes(), configured.policy)
+    except (OSError, DocumentError):
+        return None
 
 
 def only(path: Path, event_id: str) -> Entry:

@@ -3,7 +3,6 @@
 import sys
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +13,7 @@ from shield.agent.ruleprofile import profile as measured
 from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules
 from shield.cli.recorded import RecordedFiles
-from shield.exporter.wording import some
+from shield.exporter.wording import as_json, some
 from shield.text import printable
 
 _UNCUT = 400
@@ -28,7 +27,7 @@ def profile(
         list[str] | None, typer.Option(help="Sigma rules: a file, a folder, or the word `shipped`; repeatable.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show the dearest N rules.")] = 30,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all rules.")] = False,
+    to_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all rules.")] = False,
 ) -> None:
     """Show what each rule costs over recorded events: how often it is looked at, matches, and how long that takes."""
     book = load_rules(rules or (), load_policy(None))
@@ -38,7 +37,7 @@ def profile(
     if not found.events:
         fail(f"there is no event in {', '.join(files)}; name a file of recorded events")
     with quiet_end():
-        if as_json:
+        if to_json:
             print(_json(found))
         else:
             _tell(found, limit)
@@ -91,4 +90,4 @@ def _json(found: RuleProfile) -> str:
             for cost in found.costs
         ],
     }
-    return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+    return as_json(told)

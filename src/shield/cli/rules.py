@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +16,7 @@ from shield.cli.errors import OutputConsole, fail, quiet_end
 from shield.cli.loading import load_policy, load_rules, with_bar
 from shield.cli.profile import profile
 from shield.cli.trees import one_rule, tree
-from shield.exporter.wording import printed, some
+from shield.exporter.wording import as_json, printed, some
 from shield.policy.load import PolicyInForce
 from shield.policy.schema import Policy
 from shield.scorer.score import points, points_from
@@ -81,7 +80,7 @@ def check(
     places: Places = None,
     policy: PolicyFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")] = False,
-    as_json: AsJson = False,
+    to_json: AsJson = False,
 ) -> None:
     """Tell of every rule in PLACE that can't be used, and of what a reviewer would ask about, with file and line.
 
@@ -93,8 +92,8 @@ def check(
     except NoRules as error:
         _refuse(error)
     with quiet_end():
-        if as_json:
-            print(_json({"rules": found.rules, "files": found.files, "findings": found.findings}))
+        if to_json:
+            print(as_json({"rules": found.rules, "files": found.files, "findings": found.findings}))
         else:
             for finding in found.findings:
                 print(printable(finding.text))
@@ -104,7 +103,7 @@ def check(
 
 
 @app.command("test")
-def run_tests(places: Places = None, policy: PolicyFile = None, as_json: AsJson = False) -> None:
+def run_tests(places: Places = None, policy: PolicyFile = None, to_json: AsJson = False) -> None:
     """Try every rule in PLACE on the events in the NAME.test.yml beside it. Exit code 1 if one does not what it says.
 
     Of a rule that failed, it is shown why.
@@ -114,8 +113,8 @@ def run_tests(places: Places = None, policy: PolicyFile = None, as_json: AsJson 
     tried = (path for path, _ in with_bar(files, len(files), "Testing rules"))
     found = ruletest.outcome(book, tried)
     with quiet_end():
-        if as_json:
-            print(_json({"tested": found.tested, "untested": found.untested}))
+        if to_json:
+            print(as_json({"tested": found.tested, "untested": found.untested}))
         else:
             _tell(found)
     if found.failed:
@@ -161,7 +160,7 @@ def _page(rule: Rule | Correlation, book: Rulebook, policy: PolicyInForce) -> It
         "status": rule.status,
         **(_about(rule) if isinstance(rule, Rule) else _asked(rule, book)),
         "points": _worth(rule, policy.policy),
-        "ATT&CK": ", ".join((*(rule.tactics if isinstance(rule, Rule) else ()), *rule.attack)),
+        "ATT&CK": ", ".join((*rule.tactics, *rule.attack)),
         "description": rule.description,
         "next": rule.next,
         "false positives": "; ".join(rule.falsepositives),
@@ -212,7 +211,3 @@ def _tests(rule: Rule | Correlation) -> str:
 def _refuse(error: NoRules) -> NoReturn:
     first, *rest = str(error).splitlines()
     fail(first, details=rest)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

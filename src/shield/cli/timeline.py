@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from shield.cli.errors import OutputConsole, fail, quiet_end
@@ -13,7 +12,7 @@ from shield.event import Event
 from shield.exporter.history import holding
 from shield.exporter.jsonl import default_path
 from shield.exporter.timeline import Timeline, document, story
-from shield.exporter.wording import when
+from shield.exporter.wording import as_json, when
 
 _CANDIDATES = 10
 _EVENTS_MOST = 200_000
@@ -29,7 +28,7 @@ def timeline(
     everything: Annotated[
         bool, typer.Option("--all", help="Draw all processes, also where nothing was found.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    to_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Draw a story as a tree: its processes, what each did and when, the signals, and the alerts it led to."""
     path = file or default_path()
@@ -39,8 +38,8 @@ def timeline(
     damages.tell()
     told = story(events)
     with quiet_end():
-        if as_json:
-            print(msgspec.json.format(msgspec.json.encode(document(told)), indent=2).decode())
+        if to_json:
+            print(as_json(document(told)))
         else:
             OutputConsole().print(Timeline(told, everything=everything), soft_wrap=True, highlight=False)
 

@@ -67,7 +67,7 @@ class ConsoleView:
         window_s: float = 60,
     ) -> None:
         self._console = console
-        self._advice = advice or {}
+        self._advice: Mapping[str, str] = {} if advice is None else advice
         self._everything = everything
         self._window_s = window_s
         self._folds: dict[str, _Fold] = {}
@@ -80,7 +80,7 @@ class ConsoleView:
             self._print(line(event, self._width, glyphs_of(self._console)))
         elif event.action != "ALLOW":
             self._show_finding(event)
-        elif self._everything:
+        elif self._everything or (event.data.health is not None and event.data.health.changes):
             self._print(line(event, self._width, glyphs_of(self._console)))
 
     def tick(self, now_ns: int) -> None:

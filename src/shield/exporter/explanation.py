@@ -79,9 +79,7 @@ def _reasons(writer: "_Writer", event: Event, worth: Worth | None) -> None:
     decided = worth if worth and worth.label == event.policy_version else None
     for signal in ranked:
         total += signal.points
-        _reason(writer, event, signal, total)
-        if decided:
-            writer.within_entry("points", decided.from_where.get(signal.rule_id, ""))
+        _reason(writer, event, signal, total, decided.from_where.get(signal.rule_id, "") if decided else "")
     writer.value("sum", _sum(event, ranked, total))
     writer.value("verdict", _arithmetic(event, total, len(ranked), decided))
     writer.value("policy", event.policy_version)
@@ -91,10 +89,11 @@ def _reasons(writer: "_Writer", event: Event, worth: Worth | None) -> None:
         writer.value("gaps", "; ".join(event.gaps) or "the evidence is incomplete", "yellow")
 
 
-def _reason(writer: "_Writer", event: Event, signal: Signal, total: int) -> None:
+def _reason(writer: "_Writer", event: Event, signal: Signal, total: int, from_where: str) -> None:
     writer.entry(f"+{signal.points:<3}", f"{signal.name}  (sum {total})")
     within = writer.within_entry
     within("title", signal.title)
+    within("points", from_where)
     within("left", _left(event, signal))
     within("rule", signal.rule_id)
     within("level", signal.level)

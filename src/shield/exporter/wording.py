@@ -4,9 +4,11 @@ All text passes through `shield.text.printable`: nothing that came from the host
 change a colour.
 """
 
+import json
 import time
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 from rich.cells import cell_len
 from rich.console import Console
@@ -63,6 +65,11 @@ def printed(text: str) -> str:
 def some(number: int, what: str) -> str:
     """Return a number of things: `1 rule`, `2,000 rules`."""
     return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def as_json(value: object) -> str:
+    """Return `value` as indented JSON in ASCII, which no terminal acts on."""
+    return json.dumps(msgspec.to_builtins(value), indent=2)
 
 
 def harmless_json(line: bytes) -> bytes:
@@ -161,8 +168,9 @@ def health(own: Health) -> str:
     """Return the agent's own state in one line."""
     events = sum(own.events.values())
     lost = sum(sum(ledger.dropped.values()) for ledger in own.ledgers)
+    changes = "".join(f"{change}; " for change in own.changes)
     return (
-        f"{lost:,} lost, {own.alerts:,} alerts, {events:,} events, up {duration(own.uptime_s)}, {own.source}, "
+        f"{changes}{lost:,} lost, {own.alerts:,} alerts, {events:,} events, up {duration(own.uptime_s)}, {own.source}, "
         f"{own.rules:,} rules, {own.cpu_s:.1f} s CPU, {own.rss_bytes >> 20} MiB"
     )
 

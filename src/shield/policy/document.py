@@ -15,6 +15,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 T = TypeVar("T")
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where libyaml is there
+_PARTS_MOST = 1_000_000
 _PLACE = re.compile(r"(?P<problem>.*?)(?: - at `(?:key` in `)?\$(?P<path>[^`]*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
@@ -96,7 +97,7 @@ def documents(text: bytes, name: str) -> list[Document]:
         line = text[: error.start].count(b"\n") + 1
         raise DocumentError(name, line, "", "this is not UTF-8 text", "save the file as UTF-8") from None
     except yaml.YAMLError as error:
-        raise _not_yaml(error, name) from None
+        raise _not_yaml(error, name, text) from None
     try:
         return list(_documents(loader, name))
     finally:
@@ -110,12 +111,13 @@ def _documents(loader: yaml.SafeLoader, name: str) -> Iterator[Document]:
             node = loader.get_node()
             if node is not None:
                 _refuse_duplicates(node, name)
+                _refuse_unbounded(node, name)
                 plain: object = loader.construct_document(node)  # pyright: ignore[reportUnknownMemberType]: untyped there
                 yield Document(name, node, plain)
     except yaml.YAMLError as error:
         raise _not_yaml(error, name) from None
     except RecursionError:
-        raise DocumentError(name, 0, "", "this is nested too deeply", "flatten it") from None
+        raise DocumentError(name, _line(node), "", "this is nested too deeply", "flatten it") from None
     except DocumentError:
         raise
     except (ValueError, OverflowError) as error:
@@ -131,12 +133,14 @@ def _remedy(problem: str, choices: str) -> str:
     return f"use one of {choices}" if choices else "correct the value"
 
 
-def _not_yaml(error: yaml.YAMLError, name: str) -> DocumentError:
-    if "nesting" in str(error):
-        return DocumentError(name, 0, "", "this is nested too deeply", "flatten it")
+def _not_yaml(error: yaml.YAMLError, name: str, text: bytes = b"") -> DocumentError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = " ".join(str(getattr(error, "problem", None) or error).split())
-    return DocumentError(name, mark.line + 1 if mark else 0, "", f"not valid YAML: {problem}", "mend the line")
+    position: int = getattr(error, "position", 0)
+    line = mark.line + 1 if mark else text[:position].count(b"\n") + 1
+    if "nesting" in str(error):
+        return DocumentError(name, line, "", "this is nested too deeply", "flatten it")
+    problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
+    return DocumentError(name, line, "", f"not valid YAML: {problem}", "mend the line")
 
 
 def _kind_at(kind: Any, steps: Sequence[str | int]) -> Any:
@@ -184,6 +188,30 @@ def _refuse_duplicates(root: Node, name: str) -> None:
             if str(key.value) in seen:
                 raise DocumentError(name, _line(key), str(key.value), "this key stands here twice", "keep one of them")
             seen.add(str(key.value))
+
+
+def _refuse_unbounded(root: Node, name: str) -> None:
+    """Refuse a document whose aliases make it hold itself, or very much more than is written in it."""
+    sizes: dict[int, int] = {}
+    holding: set[int] = set()
+
+    def size(node: Node) -> int:
+        if id(node) in holding:
+            raise DocumentError(name, _line(node), "", "this holds itself", "write it out without the alias")
+        if id(node) not in sizes:
+            holding.add(id(node))
+            sizes[id(node)] = 1 + sum(map(size, _parts(node)))
+            holding.discard(id(node))
+        return sizes[id(node)]
+
+    if size(root) > _PARTS_MOST:
+        raise DocumentError(name, _line(root), "", "its aliases make it too large", "use fewer aliases")
+
+
+def _parts(node: Node) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, SequenceNode) else []
 
 
 def _mappings(root: Node) -> Iterator[MappingNode]:

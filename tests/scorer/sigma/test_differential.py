@@ -111,7 +111,7 @@ rule_texts = st.lists(st.one_of(letters, letters, odd, rule_text_pieces), max_si
 dashed_texts = rule_texts.filter(lambda text: text.count("-") + text.count("/") <= 3)  # more is refused
 ascii_texts = st.sampled_from(["a", "b", "ab", "ba", "A", "aB", r"a\*", "\\"])
 EXPRESSION_PIECES = (
-    r"a b A . [ab] [^a] a* b+? (?:a|b) (a) a{1,2} ^ $ \b \. \w \s \\ \x41 (?i:b) a? \d - / [$] \$ (?=a) |"
+    r"a b A . [ab] [^a] a* b+? (?:a|b) (a) a{1,2} ^ $ \b \. \w \s \\ \x41 (?i:b) a? \d - / [$] \$ |"
 )
 expression_pieces = st.sampled_from([" ", *EXPRESSION_PIECES.split()])
 expressions = st.lists(expression_pieces, min_size=1, max_size=4).map("".join)
@@ -164,7 +164,7 @@ items = st.one_of(
     text_items,
     text_items,
     item([""], plain_values),
-    item(["|gt", "|gte", "|lt", "|lte"], rule_numbers),
+    item(["|gt", "|gte", "|lt", "|lte"], rule_numbers.filter(lambda number: abs(number) <= 2**53)),
     item(["|cidr"], networks),
     item(["|exists"], st.booleans()),
     item(EXPAND_CHAINS, placeholders),
@@ -291,7 +291,7 @@ def logged(**fields: Any) -> Event:
 @example([rule({"Size|gt": 2**53})], [logged(Size=2**53), logged(Size=2**53 + 1)])
 @example([rule({"At|hour|gte": 5}), rule({"At|hour": 5})], [logged(At="2026-04-17 05:24:53"), logged(At="x")])
 @example([rule({"At|week|lt": 16})], [logged(At="2026-04-17"), logged(At="2026-01-17T01:00:00Z")])
-@example([rule({"CommandLine|re": "(?=b)b$"}), rule({"CommandLine|re": "b$"})], [running("b\n"), running("b")])
+@example([rule({"CommandLine|re": "bb*$"}), rule({"CommandLine|re": "b$"})], [running("b\n"), running("b")])
 @example([rule({"CommandLine|expand": "%x%"}), rule({"CommandLine|re|expand": "^%y%"})], [running("A"), running("A?")])
 @example([rule({"a|fieldref": "b"})], [logged(a="x", b="X"), logged(a=1, b="1"), logged(a="x"), logged(b="")])
 def test_the_matcher_agrees_with_the_reference(engine: Engine, plain: list[dict[str, Any]], seen: list[Event]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from shield.event import Data, Event, File, Log, Process, User, decode, encode
@@ -244,7 +244,7 @@ def test_bytes_that_are_no_rule_are_refused_with_their_place(text: bytes) -> Non
     read(text)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.dictionaries(st.sampled_from(["sel", "other", "_x"]), plausible, max_size=2), conditions)
 @example({"sel": {"Image": 10**400}}, "sel")
 @example({"sel": {"Image|gt": float("nan")}}, "sel")
@@ -309,7 +309,7 @@ ITEMS: list[dict[str, Any]] = [
         {"CommandLine|contains|windash": "-a"},
         {"": ["a", "é"]},
     ),
-    *({"CommandLine|re": "^(a|b)*$"}, {"CommandLine|re|i": "x(?=y)"}, {"Image|endswith": "???"}, {"User": None}),
+    *({"CommandLine|re": "^(a|b)*$"}, {"CommandLine|re|i": "xy+"}, {"Image|endswith": "???"}, {"User": None}),
     *({"ProcessId|gt": 5}, {"ProcessId|cidr": "0.0.0.0/0"}, {"Image|fieldref": "CommandLine"}, {"CommandLine|hour": 5}),
     *({"Image|exists": True}, {"Image": ""}, {"User|base64offset|contains": "ab"}, {"|re": "\\x1b"}, {"User|neq": "a"}),
 ]

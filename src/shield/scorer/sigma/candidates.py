@@ -21,7 +21,7 @@ from shield.scorer.sigma.fields import (
     part_of,
 )
 from shield.scorer.sigma.predicate import as_number, expression_text, shown
-from shield.scorer.sigma.requirement import GROUPS_MOST, is_scanned_for, requirements
+from shield.scorer.sigma.requirement import GROUPS_MOST, is_scanned_for, requirements, telling_literal
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.scan import ENGINE, Databases, Engine, Needle, scanner
 from shield.scorer.sigma.value import Expression, Number, Text, Truth, Value, Wildcard
@@ -243,6 +243,6 @@ class _Field:
 
 
 def _needle(parts: Sequence[Any]) -> Needle:
-    """Return the longest literal of a text with wildcards, and where in the text it must be."""
-    at = max((at for at, part in enumerate(parts) if isinstance(part, str)), key=lambda at: len(parts[at]))
+    """Return the most telling literal of a text with wildcards, and where in the text it must be."""
+    at = telling_literal(parts)
     return Needle(parts[at].casefold(), at_start=at == 0, at_end=at == len(parts) - 1)

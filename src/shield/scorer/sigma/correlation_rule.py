@@ -74,6 +74,7 @@ class Correlation(Struct, frozen=True, tag="correlation"):
     generate: bool = False
     reference: str = ""
     attack: tuple[str, ...] = ()
+    tactics: tuple[str, ...] = ()
     points: int | None = None
     next: str = ""
     description: str = ""
@@ -155,14 +156,14 @@ class _Form(Struct, frozen=True, kw_only=True):
 
 def correlation_of(document: Document) -> Correlation:
     """Return the correlation rule that `document`, a mapping with the key `correlation`, is. Raises DocumentError."""
-    from shield.scorer.sigma.parse import Extension, is_technique  # noqa: PLC0415  it brings pySigma, slow to import
+    from shield.scorer.sigma.parse import Extension, is_tactic, is_technique  # noqa: PLC0415  it brings pySigma, slow to import
 
     extension = document.convert(Extension, ("shield",))
     form = document.convert(_Form)
     section = form.correlation
     rules, expression, options = _rules(document, section)
     bounds, fields, percentile = _condition(document, section, len(rules))
-    techniques = (tag.removeprefix("attack.") for tag in form.tags or () if tag.startswith("attack."))
+    attack = [tag.removeprefix("attack.") for tag in form.tags or () if tag.startswith("attack.")]
     correlation = Correlation(
         id=normal_id(form.id or form.title),
         name=extension.name or form.title,
@@ -180,7 +181,8 @@ def correlation_of(document: Document) -> Correlation:
         percentile=percentile,
         generate=bool(section.generate or form.generate),
         reference=form.name or "",
-        attack=tuple(name.upper() for name in techniques if is_technique(name)),
+        attack=tuple(name.upper() for name in attack if is_technique(name)),
+        tactics=tuple(name for name in attack if is_tactic(name)),
         points=extension.points,
         next=extension.next,
         description=form.description or "",

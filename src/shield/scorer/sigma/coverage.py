@@ -65,7 +65,7 @@ def techniques(ruleset: Ruleset) -> dict[str, dict[str, int]]:
     """
     counts: dict[str, Counter[str]] = {tactic: Counter() for tactic in (*taxonomy.TACTICS, NO_TACTIC)}
     for rule in (*ruleset.rules, *ruleset.correlations):
-        tactics = [name for name in rule.tactics if name in counts] if isinstance(rule, Rule) else []
+        tactics = [name for name in rule.tactics if name in counts]
         for tactic in tactics or (NO_TACTIC,):
             counts[tactic].update(rule.attack)
     return {tactic: dict(sorted(found.items())) for tactic, found in counts.items() if found}

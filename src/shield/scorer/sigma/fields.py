@@ -11,8 +11,6 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, cast
 
-import msgspec
-
 from shield.event import Ancestor, Data, Event
 
 FieldValue = str | int | float | bool | tuple[Any, ...] | None
@@ -79,6 +77,17 @@ def part_of(field: str) -> str:
     return "process.env" if path.startswith("process.env.") else path.partition(".")[0]
 
 
+_TOLD: dict[str, Callable[[Any], tuple[str, ...]]] = {
+    "process": attrgetter("exe", "cmdline", "cwd"),
+    "parent": attrgetter("exe", "cmdline"),
+    "user": attrgetter("name", "effective_name"),
+    "file": attrgetter("path", "old_path"),
+    "network": attrgetter("source_ip", "source_host", "destination_ip", "destination_host"),
+    "dns": lambda dns: (dns.query, *dns.answers),
+    "registry": attrgetter("path", "data", "old_path"),
+}
+
+
 @lru_cache(maxsize=4096)
 def getter(field: str) -> Getter:
     """Return the function that takes the value of `field` out of any event."""
@@ -119,13 +128,16 @@ def is_observed(field: str) -> bool:
 
 
 def texts(event: Event) -> tuple[str, ...]:
-    """Return every text in an event's data, for rules that search for bare keywords: of a log's record, only its own.
+    """Return the texts of an event, for rules that search for bare keywords.
 
-    What the log says of its record (provider, channel) is no text of it; a number in it is, as it is written.
+    Of a log's record they are all its own: what the log says of it (provider, channel) is none of them, a number in it
+    is, as it is written. Of an event that Shield observed itself they are those that a log of it would have (`_TOLD`).
     """
-    log = event.data.log
+    data = event.data
+    log = data.log
     if log is None:
-        return tuple(_texts(msgspec.to_builtins(event.data)))
+        found = [get(part) for name, get in _TOLD.items() if (part := getattr(data, name)) is not None]
+        return tuple(text for texts in found for text in texts if text)
     found = [one for part in log.fields.values() for one in ((part,) if isinstance(part, str) else _texts(part))]
     return (*found, log.message) if log.message else tuple(found)
 

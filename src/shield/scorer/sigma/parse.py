@@ -5,6 +5,7 @@ the rule adds to a score (by its level where absent), `next` what an analyst sho
 """
 
 import re
+import warnings
 from typing import Any, Literal, cast
 
 import msgspec
@@ -104,6 +105,9 @@ _NOT_IN_PYSIGMA = {"utf16le": "wide"}
 _EXACT_MOST = 1 << 53
 """The largest number that pySigma keeps as it is."""
 
+_MODIFIERS_MOST = 8
+"""More would only multiply the values to look for: each `base64offset` makes three of one."""
+
 _SEE = "see the Sigma specification"
 _NO_AGGREGATION = "write a correlation rule instead: Sigma has dropped `|` and what follows it"
 
@@ -157,8 +161,11 @@ def rule_of(document: Document) -> Rule:
         raise document.error((), "a rule is a mapping (title, logsource, detection)", "write a Sigma rule")
     extension = document.convert(Extension, ("shield",))
     try:
-        rule = SigmaRule.from_dict(_in_words_of_pysigma(cast("dict[str, Any]", plain)), policy=TrustedPolicy)
-        condition = condition_of(rule.detection)
+        with warnings.catch_warnings(action="ignore"):  # Python's, about expressions that it isn't asked to match
+            rule = SigmaRule.from_dict(_in_words_of_pysigma(cast("dict[str, Any]", plain)), policy=TrustedPolicy)
+            condition = condition_of(rule.detection)
+    except RecursionError:
+        raise document.error(("detection",), "it is nested too deeply", "flatten it") from None
     except Unsupported as error:
         raise document.error(("detection",), f"not supported: {error}", "leave this rule out") from None
     except SigmaError as error:
@@ -198,7 +205,7 @@ def _assembled(rule: SigmaRule, extension: Extension, condition: Clause, source:
         condition=condition,
         reference=rule.name or "",
         attack=tuple(name.upper() for name in attack if is_technique(name)),
-        tactics=tuple(name for name in attack if name[:1] not in "tTgGsS" or not name[1:2].isdigit()),
+        tactics=tuple(name for name in attack if is_tactic(name)),
         points=extension.points,
         next=extension.next,
         description=rule.description or "",
@@ -212,6 +219,11 @@ def _assembled(rule: SigmaRule, extension: Extension, condition: Clause, source:
 def is_technique(tag: str) -> bool:
     """Return whether an ATT&CK tag names a technique (`t1059.004`), not a tactic, a group or a software."""
     return tag[:1] in "tT" and tag[1:2].isdigit()
+
+
+def is_tactic(tag: str) -> bool:
+    """Return whether an ATT&CK tag names a tactic (`credential-access`): all others have a number."""
+    return not any(character.isdigit() for character in tag)
 
 
 def _in_words_of_pysigma(plain: dict[str, Any]) -> dict[str, Any]:
@@ -241,6 +253,8 @@ def _renamed_key(key: Any) -> Any:
     if not isinstance(key, str) or "|" not in key:
         return key
     field, *modifiers = key.split("|")
+    if len(modifiers) > _MODIFIERS_MOST:
+        raise Unsupported(f"more than {_MODIFIERS_MOST} modifiers ({key[:60]})")
     return "|".join([field, *(_NOT_IN_PYSIGMA.get(modifier, modifier) for modifier in modifiers)])
 
 
@@ -313,6 +327,8 @@ def _plain(value: SigmaNumber | SigmaBool | SigmaNull | SigmaExists) -> Value:
 def _compared(number: SigmaNumber, operator: Operator) -> Value:
     if isinstance(number, SigmaTimestampPart):
         return _time_part(number, operator)
+    if abs(number.number) > _EXACT_MOST:
+        raise Unsupported(f"comparisons with a number beyond 2^53 ({number.number:g})")
     return Compare(operator, float(number.number))
 
 
@@ -345,7 +361,8 @@ def _expression(value: SigmaRegularExpression) -> Expression:
     try:
         search("".join("x" if isinstance(part, Placeholder) else part for part in whole))
     except re.error as error:
-        raise Unsupported(f"the regular expression {str(value.regexp)!r} ({error})") from None
+        told = f"the regular expression {str(value.regexp)!r}: {error}"
+        raise Unsupported(f"{told} (look-around and back references could stall the agent)") from None
     return Expression(tuple(whole))
 
 

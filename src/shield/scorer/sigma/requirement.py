@@ -28,6 +28,8 @@ _ORDINARY = (
 )
 """What is in values all the time; a literal that is a part of it tells nothing."""
 
+_ORDINARY_ENDS = (".exe", ".dll")
+
 
 def requirements(clause: Clause) -> list[Group]:
     """Return the groups for `clause`, the most telling first; none where it can't be told what must hold."""
@@ -91,19 +93,25 @@ def _commonness(value: Value) -> float | None:
         case Text(parts):
             if not any(isinstance(part, str) for part in parts):
                 return 1.0 if parts in ((), (Wildcard.MANY,)) else None
-            return _literal_commonness(parts)
+            return _literal_commonness(parts, telling_literal(parts))
         case Number():
             return 0.01
         case Truth():
             return 0.5
         case Expression():
-            return 0.5
+            return 0.4
         case _:
             return None
 
 
-def _literal_commonness(parts: Sequence[Part]) -> float:
-    longest = max((part for part in parts if isinstance(part, str)), key=len).casefold()
-    if len(parts) > 1 and longest in _ORDINARY:
+def telling_literal(parts: Sequence[Part]) -> int:
+    """Return the index of the literal that is met least often; `parts` have one at least."""
+    literals = [at for at, part in enumerate(parts) if isinstance(part, str)]
+    return min(literals, key=lambda at: _literal_commonness(parts, at))
+
+
+def _literal_commonness(parts: Sequence[Part], at: int) -> float:
+    literal = str(parts[at]).casefold()
+    if literal in (_ORDINARY_ENDS if at == len(parts) - 1 else _ORDINARY):
         return 0.9
-    return 0.5 ** (len(longest) / _HALVED_BY)
+    return 0.5 ** (len(literal) / _HALVED_BY)

@@ -16,7 +16,6 @@ from shield.scorer.sigma import taxonomy
 from shield.scorer.sigma.condition import comparisons
 from shield.scorer.sigma.correlation_chain import Names, chain
 from shield.scorer.sigma.correlation_rule import Correlation
-from shield.scorer.sigma.expression import is_linear
 from shield.scorer.sigma.filter_rule import ANY, Filter, covers
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.value import Expression, NoSuchPlaceholder, Placeholder, expanded
@@ -26,7 +25,7 @@ Item = Rule | Correlation | Filter
 Steps = tuple[str | int, ...]
 
 _REPEATS_MOST = 1000
-"""RE2 counts no further."""
+"""RE2 counts no further, and each count is a state of its own."""
 _EXPRESSION_SHOWN = 60
 
 _CONDITION_WORDS = frozenset(("and", "or", "not", "of", "all", "any", "1", "them"))
@@ -34,7 +33,6 @@ _WORD = re.compile(r"[^\s()|,]+")
 _TECHNIQUE = re.compile(r"t\d{4}(\.\d{3})?")
 _OTHER_OF_ATTACK = re.compile(r"(?:[gsc]|ds)\d{4}")
 _COUNTED = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
-_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d+(?:,\d*)?\}|.", re.DOTALL)
 
 
 class Finding(Struct, frozen=True):
@@ -233,7 +231,7 @@ def _names(words: set[str], detection: str) -> bool:
 
 
 def _expressions(document: Document, item: Item) -> Iterator[Finding]:
-    """Yield the regular expressions that a text made for it can take very long."""
+    """Yield the regular expressions that are slow."""
     if isinstance(item, Correlation):
         return
     places = {name: steps for steps, name in reversed(list(_named(_detections(document, item), "re")))}
@@ -247,39 +245,18 @@ def _expressions(document: Document, item: Item) -> Iterator[Finding]:
 
 
 def slowness(expression: str) -> tuple[str, str]:
-    """Return why a regular expression is slow, and the remedy; nothing if it is not."""
+    """Return why a regular expression is slow, and the remedy; nothing if it is not.
+
+    What would take time out of proportion to the text (look-around, back references) RE2 refuses, and so does `parse`.
+    """
     repeats = max((_most(match) for match in _COUNTED.finditer(expression)), default=0)
-    if repeats >= _REPEATS_MOST:
-        return f"counts up to {repeats} repeats, which takes much memory and time", "count fewer, or write + or *"
-    if is_linear(expression):
+    if repeats < _REPEATS_MOST:
         return "", ""
-    remedy = "write it without look-around and back references: a second comparison, or a `not` in the condition"
-    if _nests(expression):
-        return "repeats what repeats and looks around or back: a text made for it can take it for ever", remedy
-    return "looks around or back, so that a long text can take it very long", remedy
+    return f"counts up to {repeats} repeats, which takes much memory and time", "count fewer, or write + or *"
 
 
 def _most(counted: re.Match[str]) -> int:
     return int(counted[2] or counted[1])
-
-
-def _nests(expression: str) -> bool:
-    """Return whether a group that holds an open repeat is itself repeated without end."""
-    repeated: list[bool] = [False]
-    closed = False
-    for piece in cast("list[str]", _PIECE.findall(expression)):
-        endless = piece in ("*", "+") or (piece.startswith("{") and piece.endswith(",}"))
-        if endless and closed:
-            return True
-        if piece == "(":
-            repeated.append(False)
-        closed = piece == ")" and repeated[-1]
-        if piece == ")" and len(repeated) > 1:
-            inner = repeated.pop()
-            repeated[-1] |= inner
-        elif endless:
-            repeated[-1] = True
-    return False
 
 
 def _without_values(document: Document, rule: Rule, placeholders: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal, NamedTuple, cast
 
-from shield.scorer.sigma.expression import is_linear
-
 try:
     import hyperscan  # pyright: ignore[reportMissingTypeStubs]: it has none
 except ImportError:
@@ -189,7 +187,7 @@ def _can_scan(expression: str, databases: Databases) -> bool:
     if counts and (max(counts) > largest or sum(counts) > _COUNTS_MOST):
         return False
     digest = hashlib.sha256(repr((_hyperscan.__version__, "can scan", expression)).encode()).hexdigest()
-    return bool(databases.get(digest, lambda: b"yes" if is_linear(expression) and _compiles(expression) else b""))
+    return bool(databases.get(digest, lambda: b"yes" if _compiles(expression) else b""))
 
 
 def _compiles(expression: str) -> bool:

@@ -159,13 +159,13 @@ def leads_somewhere(field: str) -> bool:
         return False
     kind: Any = Data
     for step in field.split("."):
-        kind = _inner(kind, step)
+        kind = inner(kind, step)
         if kind is None:
             return False
     return True
 
 
-def _inner(kind: Any, step: str) -> Any:
+def inner(kind: Any, step: str) -> Any:
     """Return the type of what is called `step` in a value of type `kind`, None where there is no such thing."""
     if get_origin(kind) is dict:
         return get_args(kind)[1]
