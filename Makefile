@@ -76,9 +76,10 @@ endif
 	@echo "Creating .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv
 
-.make/requirements: requirements/dev.txt .venv/pyvenv.cfg
+.make/requirements: requirements/dev.txt requirements/peers.txt .venv/pyvenv.cfg
 	@echo "Installing the locked requirements (about a minute)"
 	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	@$(PIP) install --require-hashes --only-binary :all: --no-deps --requirement requirements/peers.txt
 	@touch $@
 
 .make/package: pyproject.toml hatch_build.py .make/requirements
