@@ -157,13 +157,9 @@ def _grams(text: str) -> set[str]:
 
 def _anchored(needle: Needle) -> str:
     if needle.at_end and not needle.at_start:
-        return _escaped(needle.text[-_NEEDLE_MOST:]) + r"\z"
-    literal = _escaped(needle.text[:_NEEDLE_MOST])
+        return re.escape(needle.text[-_NEEDLE_MOST:]) + r"\z"
+    literal = re.escape(needle.text[:_NEEDLE_MOST])
     return rf"\A{literal}" if needle.at_start else literal
-
-
-def _escaped(literal: str) -> str:
-    return re.escape(literal).replace("\\\0", "\0")
 
 
 def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
@@ -184,7 +180,7 @@ def _can_scan(expression: str, databases: Databases) -> bool:
     """
     counts = [int(most) for most in _COUNTED.findall(expression)]
     largest = _NESTED_MOST if "){" in expression else _COUNT_MOST if len(counts) > 1 else _COUNTS_MOST
-    if counts and (max(counts) > largest or sum(counts) > _COUNTS_MOST):
+    if "\0" in expression or (counts and (max(counts) > largest or sum(counts) > _COUNTS_MOST)):
         return False
     digest = hashlib.sha256(repr((_hyperscan.__version__, "can scan", expression)).encode()).hexdigest()
     return bool(databases.get(digest, lambda: b"yes" if _compiles(expression) else b""))
