@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,12 @@ class Agent:
     def running(self, **streams: Any) -> Iterator[subprocess.Popen[str]]:
         command = [SHIELD, "run", "--config", self.config, "--output", self.output, "--no-console"]
         streams = {"stderr": subprocess.PIPE} | streams
+        before = len(self.events())
         with subprocess.Popen(command, text=True, **streams) as process:
-            self.until(lambda event: event["category"] == "heartbeat")
-            yield process
-            with suppress(ProcessLookupError):
+            try:
+                self.until(lambda event: event["category"] == "heartbeat", since=before)
+                yield process
+            finally:
                 process.send_signal(signal.SIGTERM)
 
     def events(self) -> list[dict[str, Any]]:
@@ -64,13 +66,13 @@ class Agent:
         return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
     def until(
-        self, wanted: Callable[[dict[str, Any]], bool], also: Callable[[], object] = lambda: None
+        self, wanted: Callable[[dict[str, Any]], bool], also: Callable[[], object] = lambda: None, since: int = 0
     ) -> dict[str, Any]:
-        """The first event that is wanted; `also` is done again and again meanwhile."""
+        """The first event that is wanted, from the number `since` on; `also` is done again and again meanwhile."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             also()
-            for event in self.events():
+            for event in self.events()[since:]:
                 if wanted(event):
                     return event
             time.sleep(0.1)
@@ -157,6 +159,5 @@ def test_killed_while_it_compiles_it_starts_again_with_the_new_rules(agent: Agen
         agent.rule("second_marker", 2)
         process.send_signal(signal.SIGHUP)
         process.kill()
-    agent.output.unlink()
     with agent.running():
-        assert agent.until(lambda event: event["category"] == "heartbeat")["data"]["health"]["rules"] == 2
+        assert agent.events()[-1]["data"]["health"]["rules"] == 2

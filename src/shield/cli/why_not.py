@@ -49,7 +49,7 @@ def why_not(
     is_file = rule.endswith((".yml", ".yaml")) and Path(rule).is_file()
     book = load_rules((*([rule] if is_file else []), *(rules or ())), in_force)
     found = _in_file(book, rule) if is_file else one_rule(book, rule)
-    recorded = RecordedFiles([about]) if Path(about).is_file() else None
+    recorded = RecordedFiles([about]) if _is_path(about) else None
     events = recorded if recorded is not None else [only(file or default_path(), about).event]
     with quiet_end():
         for note in _standing(found, book, in_force):
@@ -62,6 +62,11 @@ def why_not(
             _tell_of_many(found, events)
     if recorded is not None and recorded.damaged:
         raise typer.Exit(2)
+
+
+def _is_path(about: str) -> bool:
+    """Return whether a file is meant: an event's id has neither a slash nor a dot."""
+    return Path(about).exists() or any(character in about for character in "/\\.")
 
 
 def _in_file(book: Rulebook, path: str) -> Rule | Correlation:
@@ -99,7 +104,7 @@ def _tell_of_many(rule: Rule, events: Iterable[Event]) -> None:
     other: Explanation | None = None
     for event in events:
         seen += 1
-        explained = explain(rule, event)
+        explained = explain(rule, event, nearly=False)
         if explained.tree is None:
             elsewhere += 1
             other = other or explained

@@ -77,29 +77,36 @@ class Candidates:
         """
         free, keywords = self._free, fields.get("")
         scanned = frozenset(name for name, field in fields.items() if field.is_scanned)
-        elsewhere = [
-            (name, observed_getter(name), field)
+        looked_at = [
+            (name, field, field.texts, observed_getter(name) if is_observed(name) or field.absent else None)
             for name, field in fields.items()
-            if name and (field.absent or is_observed(name))
+            if name
         ]
 
         def met_by(event: Event) -> int:
             log = event.data.log
             own = log.fields if log else {}
             held = free
-            for name, found in own.items():
-                field = fields.get(name)
-                if field is not None and (bits := field.texts[found] if type(found) is str else field.met(found)):
-                    held |= bits
-            for name, get, field in elsewhere:
-                if name not in own and (bits := field.met(get(event))):
+            for name, field, texts, elsewhere in looked_at:
+                found = own.get(name)
+                if type(found) is str:
+                    bits = texts[found]
+                elif found is not None:
+                    bits = field.met(found)
+                elif elsewhere is not None:
+                    bits = field.met(elsewhere(event))
+                else:
+                    continue
+                if bits:
                     held |= bits
             if keywords is None or log is None:
                 return held
             rest = [
-                found if type(found) is str else joined(found) for name, found in own.items() if name not in scanned
+                found if type(found) is str else str(found) if type(found) is int else joined(found)
+                for name, found in own.items()
+                if name not in scanned
             ]
-            return held | keywords.texts["\n".join((log.message, *rest))]
+            return held | keywords.met_by_text("\n".join((log.message, *rest)))
 
         return met_by
 
@@ -182,7 +189,7 @@ class _Field:
         self._bits = [needles[needle] for needle in ordered]
         self._found = scanner(ordered, databases, engine) if needles else None
         self.is_scanned = bool(needles)
-        self.texts = Memory(self._met_by_text)
+        self.texts = Memory(self.met_by_text)
         self._integers = Memory(self._met_by_number)
 
     def met(self, found: FieldValue) -> int:
@@ -203,9 +210,10 @@ class _Field:
         return bits
 
     def _met_by_number(self, found: FieldValue) -> int:
-        return self._met_by_text(shown(found))
+        return self.met_by_text(shown(found))
 
-    def _met_by_text(self, text: str) -> int:
+    def met_by_text(self, text: str) -> int:
+        """Return the bits that a text meets, looked up and scanned for now."""
         plain = text.casefold()
         bits = self._present | self._exact.get(plain, 0)
         if self._numbers and (number := as_number(text)) is not None:

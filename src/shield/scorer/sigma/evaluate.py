@@ -6,7 +6,7 @@ from typing import Any
 from shield.event import Event
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
 from shield.scorer.sigma.fields import FieldValue, getter, texts
-from shield.scorer.sigma.predicate import Test, any_of, element, folded, test_of, text_test
+from shield.scorer.sigma.predicate import Test, any_of, element, folded, shown, test_of, text_test
 from shield.scorer.sigma.value import FieldReference, Text, Value, plain_parts
 
 
@@ -57,8 +57,8 @@ def compiled(clause: Clause) -> Holds:
 
 def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
     """Return the function that looks at `parts` until one is `stops_at`, and says that, else the opposite."""
-    plain = [part for part in parts if isinstance(part, Comparison) and _is_plain(part.value)]
-    if len(plain) == len(parts) and len({part.field for part in plain}) == 1:
+    plain = _plain(parts)
+    if plain is not None:
         return _of_one_field(plain[0].field, [_test(part.value) for part in plain], stops_at)
     every = [compiled(part) for part in parts]
 
@@ -69,6 +69,13 @@ def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
         return not stops_at
 
     return holds
+
+
+def _plain(parts: tuple[Clause, ...]) -> list[Comparison] | None:
+    """Return `parts` if all compare one field with texts without regard to case, else None."""
+    plain = [part for part in parts if isinstance(part, Comparison) and _is_plain(part.value)]
+    is_about_one = len(plain) == len(parts) and len({part.field for part in plain}) == 1
+    return plain if is_about_one else None
 
 
 def _is_plain(value: Value) -> bool:
@@ -108,7 +115,25 @@ def reasons(clause: Clause) -> Why:
         case AllOf(parts):
             return _reasons_of_all([reasons(part) for part in parts])
         case AnyOf(parts):
+            plain = _plain(parts)
+            if plain is not None:
+                return _reasons_of_one_field(plain)
             return _reasons_of_any([reasons(part) for part in parts])
+
+
+def _reasons_of_one_field(parts: list[Comparison]) -> Why:
+    """Return the reasons of alternatives that `_plain` found to be about one field."""
+    field, tests = parts[0].field, [(_test(part.value), part) for part in parts]
+
+    def why(view: View) -> tuple[Comparison, ...] | None:
+        folded = view.folded(field)
+        if isinstance(folded, tuple):
+            found = tuple(part for test, part in tests if any_of(test, folded))
+        else:
+            found = tuple(part for test, part in tests if test(folded))
+        return found or None
+
+    return why
 
 
 def _reasons_of_all(parts: list[Why]) -> Why:
@@ -135,6 +160,8 @@ def _reasons_of_any(parts: list[Why]) -> Why:
 def matched(comparison: Comparison, view: View) -> str:
     """Return the text that makes `comparison`, which holds, hold."""
     found = view.found(comparison.field)
+    if not isinstance(found, tuple):
+        return shown(found)
     if isinstance(comparison.value, FieldReference):
         return element(lambda _: True, found)
     return element(test_of(comparison.value), found)

@@ -72,14 +72,17 @@ class Explanation(Struct, frozen=True):
     exception: Node | None = None
 
 
-def explain(rule: Rule, event: Event) -> Explanation:
-    """Return why `rule` matches `event` or not."""
+def explain(rule: Rule, event: Event, *, nearly: bool = True) -> Explanation:
+    """Return why `rule` matches `event` or not.
+
+    Unless `nearly`, it isn't looked for where a value nearly matched: that takes long where there are many values.
+    """
     source = logsource.of(event)
     if not logsource.covers(rule, source):
         return Explanation(
             False, elsewhere=f"the rule is about {_rules_source(rule)}, the event is of {_shown(source)}"
         )
-    tree = _node(rule.condition, View(event))
+    tree = _node(rule.condition, View(event), nearly)
     if tree.holds:
         return Explanation(True, tree)
     return Explanation(False, tree, reason=_reason(tree), exception=_exception(tree))
@@ -147,22 +150,22 @@ def readable(clause: Clause) -> Node:
             return Branch(True, "or", tuple(map(readable, parts)))
 
 
-def _node(clause: Clause, view: View) -> Node:
+def _node(clause: Clause, view: View, nearly: bool) -> Node:
     match clause:
         case Comparison():
-            return _leaf(clause, view)
+            return _leaf(clause, view, nearly)
         case Negation(part):
-            inner = _node(part, view)
+            inner = _node(part, view, nearly)
             return Branch(not inner.holds, "not", (inner,))
         case AllOf(parts):
-            found = tuple(_node(part, view) for part in parts)
+            found = tuple(_node(part, view, nearly) for part in parts)
             return Branch(all(part.holds for part in found), "and", found)
         case AnyOf(parts):
-            found = tuple(_node(part, view) for part in parts)
+            found = tuple(_node(part, view, nearly) for part in parts)
             return Branch(any(part.holds for part in found), "or", found)
 
 
-def _leaf(comparison: Comparison, view: View) -> Leaf:
+def _leaf(comparison: Comparison, view: View, nearly: bool) -> Leaf:
     holds = compiled(comparison)(view)
     value, asked = comparison.value, _asked(comparison)
     found = view.found(comparison.field)
@@ -171,8 +174,10 @@ def _leaf(comparison: Comparison, view: View) -> Leaf:
         return Leaf(True, asked, _around(text, place_of(value, text)), 1)
     if isinstance(value, FieldReference):
         return Leaf(False, asked, f"{_plain(found)} and {_plain(view.found(value.field))}")
+    if found is None or not nearly:
+        return Leaf(False, asked, _plain(found))
     best, place, near = _nearest(value, found)
-    return Leaf(False, asked, _around(best, place) if found is not None else "absent", near)
+    return Leaf(False, asked, _around(best, place), near)
 
 
 def _nearest(value: Value, found: FieldValue) -> tuple[str, int, float]:

@@ -6,6 +6,7 @@ agent. What RE2 doesn't know (look-around, back references) can't be matched so,
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 import re2  # pyright: ignore[reportMissingTypeStubs]: it has none
@@ -19,6 +20,7 @@ _MEMORY_BYTES = 16 << 20
 _re2 = cast("Any", re2)
 
 
+@lru_cache(maxsize=4096)
 def search(expression: str) -> Search:
     """Return the search for `expression`. Raises re.error where it is none that RE2 knows."""
     try:
