@@ -13,7 +13,6 @@ from shield.scorer.sigma.fields import (
     SHARED_PARTS,
     FieldValue,
     Getter,
-    getter,
     is_observed,
     joined,
     joined_texts,
@@ -114,7 +113,7 @@ class Candidates:
         """Return the function that adds up what an event that Shield observed meets."""
         parts: dict[str, list[tuple[Getter, _Field]]] = {}
         for name, field in fields.items():
-            parts.setdefault(part_of(name), []).append((getter(name) if name else joined_texts, field))
+            parts.setdefault(part_of(name), []).append((observed_getter(name) if name else joined_texts, field))
         shared = [_Part(SHARED_PARTS[name], found) for name, found in parts.items() if name in SHARED_PARTS]
         own = [pair for name, found in parts.items() if name not in SHARED_PARTS for pair in found]
 

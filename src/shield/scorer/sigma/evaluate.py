@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from shield.event import Event
-from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
+from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation, comparisons
 from shield.scorer.sigma.fields import FieldValue, getter, texts
 from shield.scorer.sigma.predicate import Test, any_of, element, folded, shown, test_of, text_test
-from shield.scorer.sigma.value import FieldReference, Text, Value, plain_parts
+from shield.scorer.sigma.value import Expression, FieldReference, Text, Value, plain_parts
+
+_EXPRESSION_COST = 20
 
 
 class View:
@@ -60,7 +62,7 @@ def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
     plain = _plain(parts)
     if plain is not None:
         return _of_one_field(plain[0].field, [_test(part.value) for part in plain], stops_at)
-    every = [compiled(part) for part in parts]
+    every = [compiled(part) for part in sorted(parts, key=_cost)]
 
     def holds(view: View) -> bool:
         for part in every:
@@ -69,6 +71,11 @@ def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
         return not stops_at
 
     return holds
+
+
+def _cost(clause: Clause) -> int:
+    """Return about how long `clause` takes: the shorter ones are looked at first."""
+    return sum(_EXPRESSION_COST if isinstance(one.value, Expression) else 1 for one in comparisons(clause))
 
 
 def _plain(parts: tuple[Clause, ...]) -> list[Comparison] | None:

@@ -77,6 +77,9 @@ def part_of(field: str) -> str:
     return "process.env" if path.startswith("process.env.") else path.partition(".")[0]
 
 
+_TYPES = frozenset((str, int, float, bool, tuple))
+_EMPTY = ("", ())
+
 _TOLD: dict[str, Callable[[Any], tuple[str, ...]]] = {
     "process": attrgetter("exe", "cmdline", "cwd"),
     "parent": attrgetter("exe", "cmdline"),
@@ -180,8 +183,7 @@ def _inner(part: str, inner: str, name: str) -> Getter:
 
 
 def _known(found: Any) -> FieldValue:
-    is_value = isinstance(found, str | int | float | tuple) and found not in ("", ())
-    return cast("FieldValue", found) if is_value else None
+    return found if type(found) in _TYPES and found not in _EMPTY else None
 
 
 def _user(event: Event) -> FieldValue:
