@@ -169,3 +169,25 @@ def test_a_clock_that_jumps_back_only_delays_the_next_look(feed: Path) -> None:
     clock.now += 900
     assert renewal(renewed, clock).indicators
     renewed.close()
+
+
+def test_files_are_read_again_when_that_is_asked_for(feed: Path) -> None:
+    clock = Clock()
+    renewed = RenewedIndicators([str(feed)], POLICY, clock)
+    renewed.renew()
+    assert renewed.care() is None
+    end = time.monotonic() + 20
+    while not (came := renewed.care()) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert came
+    assert not came.problem
+    clock.now += 60
+    assert renewed.care() is None
+
+
+def test_a_new_policy_gives_the_points(feed: Path) -> None:
+    renewed = RenewedIndicators([str(feed)], POLICY)
+    event = Event(1, "h", "dns_query", "ALLOW", 0, "", Data(dns=Dns("evil.example")), "1", "", "", ts_ns=10**9)
+    before = renewed.signals(event)[0].points
+    renewed.judge_by(Policy(version=2, weights={"indicator:domain": 3}))
+    assert (before, renewed.signals(event)[0].points) == (70, 3)

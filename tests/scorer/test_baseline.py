@@ -746,3 +746,17 @@ def test_a_state_that_can_not_be_is_refused(stored: bytes, change: dict[str, Any
     state: dict[str, Any] = msgspec.msgpack.decode(stored[len(stored_state._HEAD) + 32 :])
     body = msgspec.msgpack.encode(state | change)
     refusal(stored_state._HEAD + stored_state._digest(body) + body)
+
+
+def test_new_settings_hold_for_what_is_remembered() -> None:
+    known = teach(quick(), *NORMAL)
+    before = known.things()
+    known.adjust(BaselineSettings(points=BaselinePoints(executable=77)))
+    assert known.things() == before
+    (new,) = known.signals(start("/opt/never", TODAY))
+    assert new.points == 77
+    known.adjust(BaselineSettings(enabled=False))
+    assert known.signals(start("/opt/never", TODAY)) == ()
+    assert known.status.summary == "off"
+    known.adjust(BaselineSettings())
+    assert known.things() == before

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shield.event import Data, Event, Process
+from shield.event import Data, Event, Process, Signal
 from shield.policy.schema import Policy, Story
 from shield.scorer import score
 from shield.scorer.score import Assessment, Scorer, points
@@ -215,3 +215,33 @@ def test_a_story_adds_what_is_left_of_its_last_ten_minutes_to_what_is_new(histor
         left = {word: math.ceil(worth[word] * (WINDOW - now + known[word]) / WINDOW) for word in carried}
         assert found.score == min(100, sum(worth[word] for word in own) + sum(left.values()))
         shown |= {(name, word): now for word in own - known.keys()}
+
+
+def test_what_is_found_later_is_judged_with_the_story_and_not_matched_again() -> None:
+    judge = scorer()
+    first = judge.assess(event("fifty", 1, event_id="one"))
+    later = judge.assess(event("fifty", 1, event_id="two"), (Signal("yara:x.y", "yara(y)", 30), Signal("z", "z", 5)))
+    assert [signal.name for signal in first.signals] == ["fifty"]
+    assert [signal.name for signal in later.signals] == ["yara(y)", "z"]
+    assert [(signal.name, signal.event_id) for signal in later.story] == [("fifty", "one")]
+    assert (later.score, later.rationale) == (85, "yara(y);z;fifty")
+
+
+def test_what_is_found_later_without_a_story_counts_alone() -> None:
+    judge = scorer()
+    judge.assess(event("fifty", 1, story=""))
+    assert judge.assess(event("fifty", 1, story=""), (Signal("y", "y", 30),)).score == 30
+
+
+def test_a_successor_goes_on_with_stories_and_witnesses_under_its_own_points() -> None:
+    class Always:
+        def signals(self, event: Event) -> tuple[Signal, ...]:
+            return (Signal("always", "always", 1),)
+
+    old = Scorer(Ruleset(ALL), Policy(version=1), witnesses=[Always()])
+    new = scorer((TEN, FIFTY), weights={"fifty": 60})
+    old.assess(event("aaa", 1))
+    new.succeed(old)
+    found = new.assess(event("fifty", 1))
+    assert found.rationale == "fifty;aaa;always"
+    assert found.score == 60 + 20 + 1

@@ -1,5 +1,6 @@
 """Everything that judges events in a watch, put together: rules, policy, baseline, indicators and YARA."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class Detection:
             self.scanner.policy = policy
         self.advice.clear()
         self.advice.update(_advice(renewed.ruleset))
+        gc.freeze()  # the new rules stay, as the old ones did: the collector needn't walk them
 
 
 def _advice(ruleset: Ruleset) -> dict[str, str]:

@@ -64,6 +64,7 @@ _EVENTS = _Format("Shield's events", _holds_events, jsonl.read)
 _WINDOWS = _Format("Windows events as JSON", windows_json.matches, windows_json.read)
 _ECS = _Format("Elastic Common Schema", ecs.matches, ecs.read)
 _JSON = (_EVENTS, _WINDOWS, _ECS)
+_JOURNAL = _Format("journal as JSON", syslog.matches, syslog.read)
 _TEXT = (
     _Format("Linux audit log", auditd.matches, auditd.read),
     _Format("Sysmon for Linux", sysmon_linux.matches, sysmon_linux.read),
@@ -83,7 +84,7 @@ def open_reader(file: BinaryIO, source: str) -> Reader:
         return Reader(_EVTX.name, evtx.read(whole, source))
     text = _utf8(head)
     is_json = text.lstrip(b"\xef\xbb\xbf \t\r\n\0")[:1] in (b"{", b"[")
-    found = _found(text, _JSON if is_json else (*_TEXT, *_JSON))
+    found = _found(text, (*_JSON, _JOURNAL) if is_json else (*_TEXT, *_JSON))
     if found is None:
         raise UnknownFormat(_refusal(source, head))
     items = found.read(whole, source)
