@@ -8,17 +8,15 @@ from rich.console import Console
 
 from shield.agent import rulebook
 from shield.agent.pipeline import Pipeline
+from shield.agent.recording import Recording
 from shield.agent.replay import RecordedLosses, Replay, Replayed
-from shield.collector.replay.jsonl import Damaged
+from shield.collector.replay.damage import Damaged
 from shield.event import Data, Event, Loss, Process, decode, encode
 from shield.exporter.console import ConsoleView
-from shield.normalizer.lineage import Lineage
-from shield.normalizer.recorded import RecordedNormalizer
 from shield.policy.load import built_in
 from shield.scorer.score import Scorer
-from shield.scorer.sigma.ruleset import Ruleset
 
-RULES = rulebook.load().rules
+BOOK = rulebook.load()
 SECOND = 1_000_000_000
 
 
@@ -26,12 +24,9 @@ def replayed(text: bytes) -> tuple[list[Event], list[Damaged], Replayed]:
     policy = built_in()
     losses = RecordedLosses(policy.policy.story.window_seconds * SECOND)
     damages: list[Damaged] = []
-    pipeline = Pipeline(Scorer(Ruleset(tuple(RULES)), policy.policy), policy, "agent-1", losses.gaps)
-    replay = Replay(RecordedNormalizer(Lineage("replay")), pipeline, damages.append)
-    events: list[Event] = []
-    for event in replay.events(io.BytesIO(text), "events.jsonl"):
-        losses.note(event)
-        events.append(event)
+    pipeline = Pipeline(Scorer(BOOK.ruleset, policy.policy, BOOK.databases), policy, "agent-1", losses.gaps)
+    replay = Replay(Recording(damages.append), pipeline, losses)
+    events = list(replay.events(io.BytesIO(text), "events.jsonl"))
     return events, damages, replay.summary()
 
 

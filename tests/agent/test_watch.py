@@ -109,7 +109,7 @@ def watched(
     identity = Identity("web-1", "linux", "agent-1", "scope")
     losses = Losses(source.name, lambda: source.count().dropped, source.remedies, 600 * SECOND)
     output = tmp_path / "events.jsonl"
-    detection = Detection(identity, built_in(), book, losses.gaps, indicators, scanner)
+    detection = Detection(identity, built_in(), book, losses, indicators, scanner)
     if state is not None:
         detection.remember(state)
     watch = Watch(

@@ -294,5 +294,15 @@ def test_a_missing_place_and_a_missing_yara_x_are_told(monkeypatch: pytest.Monke
         YaraScanner(YaraSettings(rules=(str(tmp_path),)), POLICY)
 
 
+def test_rules_are_compiled_again_when_that_is_asked_for(scanner: YaraScanner, rules: Path) -> None:
+    (rules / "more.yar").write_text("rule more { condition: false }")
+    scanner.renew()
+    end = time.monotonic() + 20
+    while scanner.rules == 1 and time.monotonic() < end:
+        assert scanner.findings() == []
+        time.sleep(0.01)
+    assert scanner.rules == 2
+
+
 def test_every_loss_reason_has_a_remedy() -> None:
     assert set(yara.DROPPED) == set(yara.REMEDIES)

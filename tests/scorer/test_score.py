@@ -243,5 +243,5 @@ def test_a_successor_goes_on_with_stories_and_witnesses_under_its_own_points() -
     old.assess(event("aaa", 1))
     new.succeed(old)
     found = new.assess(event("fifty", 1))
-    assert found.rationale == "fifty;aaa;always"
+    assert found.rationale == "fifty;always;aaa"
     assert found.score == 60 + 20 + 1

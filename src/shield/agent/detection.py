@@ -7,7 +7,8 @@ from pathlib import Path
 from shield.agent.companion import Companion
 from shield.agent.identity import Identity
 from shield.agent.indicator_renewal import RenewedIndicators
-from shield.agent.pipeline import Gaps, Pipeline
+from shield.agent.losses import Losses
+from shield.agent.pipeline import Pipeline
 from shield.agent.reload import Reload, Renewed
 from shield.agent.rulebook import Rulebook
 from shield.agent.state import KeptState, Remembered
@@ -20,17 +21,18 @@ from shield.scorer.sigma.ruleset import Ruleset
 
 BASELINE = "baseline"
 CORRELATIONS = "correlations"
+_SECOND_NS = 1_000_000_000
 
 
 class Detection:
-    """What judges events. `indicators` and `scanner` are None where none are configured."""
+    """What judges events. `losses` are the source's; `indicators` and `scanner` are None where none are configured."""
 
     def __init__(
         self,
         identity: Identity,
         policy: PolicyInForce,
         book: Rulebook,
-        gaps: Gaps,
+        losses: Losses,
         indicators: RenewedIndicators | None = None,
         scanner: YaraScanner | None = None,
     ) -> None:
@@ -41,7 +43,8 @@ class Detection:
         witnesses = (self.baseline,) if indicators is None else (self.baseline, indicators)
         scorer = Scorer(book.ruleset, policy.policy, book.databases, witnesses)
         scorer.prepare(identity.os)
-        self.pipeline = Pipeline(scorer, policy, identity.agent_id, gaps, self.baseline)
+        self.pipeline = Pipeline(scorer, policy, identity.agent_id, losses.gaps, self.baseline)
+        self._losses = losses
         self.advice = _advice(book.ruleset)
         """What to do next, by rule id."""
         self._companions: list[Companion] = []
@@ -90,6 +93,7 @@ class Detection:
         policy = renewed.policy.policy
         self.pipeline.replace(renewed.scorer, renewed.policy)
         self.baseline.adjust(policy.baseline)
+        self._losses.window_ns = policy.story.window_seconds * _SECOND_NS
         if self._indicators is not None:
             self._indicators.judge_by(policy)
         if self.scanner is not None:

@@ -14,7 +14,7 @@ class Losses:
         self._source = source
         self._dropped = dropped
         self._remedies = remedies
-        self._window_ns = window_ns
+        self.window_ns = window_ns
         self._told: dict[str, int] = {}
         self._known = 0
         self._last_ns = 0
@@ -22,9 +22,9 @@ class Losses:
     def gaps(self, event: Event) -> tuple[str, ...]:
         """Return what the evidence of `event` may lack: a loss in the time over which a story's signals add up."""
         self._look(event.ts_ns)
-        if not self._known or event.ts_ns - self._last_ns > self._window_ns:
+        if not self._known or event.ts_ns - self._last_ns > self.window_ns:
             return ()
-        return (f"{self._source} has lost {self._known} records, the last within {self._window_ns // 10**9} s",)
+        return (f"{self._source} has lost {self._known} records, the last within {self.window_ns // 10**9} s",)
 
     def news(self, now_ns: int) -> Loss | None:
         """Return what was lost since the last call, None for nothing."""

@@ -21,7 +21,6 @@ REMEDIES = {
     "disk_full": "Make room where the state is kept.",
     "read_only": "Make the folder of the state writable for the agent, or name another one (state).",
     "io_error": "Look at the disk: the kernel's log names the error.",
-    "in_use": "Give each run of Shield a folder of its own (state).",
 }
 """Why state can't be kept, and what to do."""
 
@@ -93,18 +92,17 @@ class KeptState:
         try:
             self._folder.open()
         except InUse as error:
-            self._give_up(str(error), "in_use")
+            self._give_up(f"{error}; give each its own (state)")
         except OSError as error:
-            self._give_up(f"{self._folder.path}: {error.strerror}", _reason(error))
+            self._give_up(f"{self._folder.path}: {error.strerror}; {REMEDIES[_reason(error)]}")
+            self._note(error)
         for one in self._remembered.values():
             self._restore(one)
 
-    def _give_up(self, problem: str, reason: str) -> None:
+    def _give_up(self, problem: str) -> None:
         """Go on without keeping anything."""
         self._remembered = {}
-        self.failed[reason] += 1
-        self.problems.append(f"{problem}; nothing is remembered of this run. {REMEDIES[reason]}")
-        self._news.append(Loss("state", {reason: 1}, REMEDIES[reason]))
+        self.problems.append(f"nothing will be remembered of this run: {problem}")
 
     def _restore(self, one: Remembered) -> None:
         try:

@@ -17,7 +17,6 @@ from shield.agent.configuration import Configuration, OutputSettings, SourceSett
 from shield.agent.detection import Detection
 from shield.agent.identity import identify
 from shield.agent.losses import Losses
-from shield.agent.rulebook import Rulebook
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.agent.watch import Parts, Summary, Watch, new_id
 from shield.cli.errors import fail
@@ -56,12 +55,15 @@ def run(
     in_force = load_policy(policy_file)
     places = rules or settings.rules
     book = load_rules(places, in_force)
+    indicators = load_indicators(settings.indicators, in_force)
+    scanner = load_scanner(settings.yara, in_force)
     asked = _Asked()
     selection = _open_source(settings.source)
     try:
         writer = _open_output(settings.output, output)
         losses = _losses(selection.source, in_force)
-        detection = _detection(settings, in_force, book, losses)
+        detection = Detection(identify(), in_force, book, losses, indicators, scanner)
+        _remember(detection, settings)
         book.keep(RuleCache(default_folder()))
         detection.stay_current(places, policy_file, book)
         asked.renew = detection.renew
@@ -70,15 +72,11 @@ def run(
         selection.source.close()
 
 
-def _detection(settings: Configuration, policy: PolicyInForce, book: Rulebook, losses: Losses) -> Detection:
-    """Return what judges events, with what it remembers of earlier runs."""
-    indicators = load_indicators(settings.indicators, policy)
-    scanner = load_scanner(settings.yara, policy)
-    detection = Detection(identify(), policy, book, losses.gaps, indicators, scanner)
+def _remember(detection: Detection, settings: Configuration) -> None:
+    """Go on with what earlier runs have left, and keep it for later ones."""
     folder = Path(settings.state) if settings.state else statefolder.default_folder()
     if folder is not None:
         tell(f"shield: {problem}" for problem in detection.remember(folder))
-    return detection
 
 
 def _watch(

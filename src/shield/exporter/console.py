@@ -80,7 +80,7 @@ class ConsoleView:
             self._print(line(event, self._width, glyphs_of(self._console)))
         elif event.action != "ALLOW":
             self._show_finding(event)
-        elif self._everything or (event.data.health is not None and event.data.health.changes):
+        elif self._everything:
             self._print(line(event, self._width, glyphs_of(self._console)))
 
     def tick(self, now_ns: int) -> None:
