@@ -176,7 +176,7 @@ class Watch:
         scanner = self._parts.scanner
         if scanner is not None and (findings := scanner.findings()):
             finish = self._parts.pipeline.finish
-            self._emit([finish(_follow_up(finding), finding.signals) for finding in findings])
+            self._emit([finish(_about(finding), finding.signals) for finding in findings])
 
     def _emit(self, events: list[Event]) -> None:
         if not events:
@@ -297,7 +297,7 @@ def _is_change(event: Event) -> bool:
     return event.data.health is not None and bool(event.data.health.changes)
 
 
-def _follow_up(finding: Finding) -> Event:
+def _about(finding: Finding) -> Event:
     """Return a draft of the event in which a finding is told; the event it is about has been written already."""
     return msgspec.structs.replace(
         finding.event,

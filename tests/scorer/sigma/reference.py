@@ -313,7 +313,8 @@ class Text(Value):
 
     def between(self, before: bool = False, after: bool = False) -> "Text":
         star = (Special(ANY),)
-        return replace(self, parts=(star if before else ()) + self.parts + (star if after else ()))
+        parts = (("\ufeff",) if self.marked else ()) + self.parts
+        return replace(self, parts=(star if before else ()) + parts + (star if after else ()), marked=False)
 
     def plain(self) -> bytes:
         """The bytes of a text that must not have wildcards."""

@@ -80,11 +80,11 @@ def _by_hyperscan(needles: Sequence[Needle], databases: Databases) -> Scanner:
     """Return a scanner with one pass over the folded text for literals, and one over the text for expressions."""
     expressions = {at: needle.text for at, needle in enumerate(needles) if needle.is_expression}
     literals = {at: _anchored(needle) for at, needle in enumerate(needles) if not needle.is_expression}
-    known = {at: text for at, text in expressions.items() if _can_scan(text, databases)}
-    always = [at for at in expressions if at not in known]
     in_folded = _pass(literals, 0, databases)
     if not expressions:
         return lambda text, folded: in_folded(_encoded(folded))
+    known = _scannable(expressions, databases)
+    always = [at for at in expressions if at not in known]
     in_text = _pass(known, _UTF8, databases)
     return lambda text, folded: in_folded(_encoded(folded)) + in_text(text.encode("utf-8", "replace")) + always
 
@@ -116,13 +116,17 @@ def _note(number: int, begin: int, end: int, flags: int, hits: list[int]) -> Non
 
 
 def _database(expressions: Mapping[int, str], flags: int, databases: Databases) -> Any:
-    wanted = repr((_hyperscan.__version__, flags, sorted(expressions.items()))).encode()
-    digest = hashlib.sha256(wanted).hexdigest()
+    digest = _digest(expressions, flags)
     try:
         return _loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
     except _hyperscan.HyperscanError:  # it was made for another processor
         databases.forget(digest)
         return _loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
+
+
+def _digest(expressions: Mapping[int, str], flags: int) -> str:
+    wanted = repr((_hyperscan.__version__, flags, sorted(expressions.items())))
+    return hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _loaded(serialized: bytes) -> Any:
@@ -163,32 +167,34 @@ def _anchored(needle: Needle) -> str:
 
 
 def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
+    """Return a database for `expressions`, empty where Hyperscan doesn't know one of them."""
     database = _hyperscan.Database(mode=_hyperscan.HS_MODE_BLOCK)
-    database.compile(
-        expressions=[text.replace("\0", r"\x00").encode("utf-8", "surrogatepass") for text in expressions.values()],
-        ids=list(expressions),
-        elements=len(expressions),
-        flags=flags | _hyperscan.HS_FLAG_SINGLEMATCH | (0 if flags else _hyperscan.HS_FLAG_DOTALL),
-    )
+    try:
+        database.compile(
+            expressions=[text.replace("\0", r"\x00").encode("utf-8", "surrogatepass") for text in expressions.values()],
+            ids=list(expressions),
+            elements=len(expressions),
+            flags=flags | _hyperscan.HS_FLAG_SINGLEMATCH | (0 if flags else _hyperscan.HS_FLAG_DOTALL),
+        )
+    except _hyperscan.HyperscanError:
+        return b""
     return _hyperscan.dumpb(database)
 
 
-def _can_scan(expression: str, databases: Databases) -> bool:
-    """Return whether Hyperscan tells of `expression` what RE2 would; that is remembered like a database.
+def _scannable(expressions: Mapping[int, str], databases: Databases) -> dict[int, str]:
+    """Return those of `expressions` of which Hyperscan tells what RE2 would; the others are left to RE2."""
+    small = {at: text for at, text in expressions.items() if _is_small(text)}
+    if not small or databases.get(_digest(small, _UTF8), lambda: _compiled(small, _UTF8)):
+        return small
+    return {at: text for at, text in small.items() if databases.get(_digest({0: text}, _UTF8), _compiler(text))}
 
-    Large counted repeats (`.{0,300}`) are left to RE2: some take Hyperscan minutes to compile.
-    """
+
+def _compiler(expression: str) -> Callable[[], bytes]:
+    return lambda: _compiled({0: expression}, _UTF8)
+
+
+def _is_small(expression: str) -> bool:
+    """Return whether Hyperscan compiles `expression` in a moment: large counted repeats can take it minutes."""
     counts = [int(most) for most in _COUNTED.findall(expression)]
     largest = _NESTED_MOST if "){" in expression else _COUNT_MOST if len(counts) > 1 else _COUNTS_MOST
-    if "\0" in expression or (counts and (max(counts) > largest or sum(counts) > _COUNTS_MOST)):
-        return False
-    digest = hashlib.sha256(repr((_hyperscan.__version__, "can scan", expression)).encode()).hexdigest()
-    return bool(databases.get(digest, lambda: b"yes" if _compiles(expression) else b""))
-
-
-def _compiles(expression: str) -> bool:
-    try:
-        _compiled({0: expression}, _UTF8)
-    except (_hyperscan.HyperscanError, UnicodeEncodeError):
-        return False
-    return True
+    return "\0" not in expression and max(counts, default=0) <= largest and sum(counts) <= _COUNTS_MOST
