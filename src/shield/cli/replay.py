@@ -16,22 +16,18 @@ from rich.progress import Progress
 
 from shield.agent import replay_workers
 from shield.agent.identity import identify
-from shield.agent.indicator_renewal import RenewedIndicators
-from shield.agent.indicators import NoIndicators
 from shield.agent.pipeline import Pipeline, Tally
 from shield.agent.recording import Recording
 from shield.agent.replay import RecordedLosses, Replay, Replayed
 from shield.agent.replay_workers import Settings
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.cli.errors import OutputConsole, fail, quiet_end
-from shield.cli.loading import load_policy, load_rules
+from shield.cli.loading import load_indicators, load_policy, load_rules
 from shield.cli.summary import of_ledger, of_tally, tell
 from shield.collector.replay.damage import Damaged
 from shield.collector.replay.detect import UnknownFormat
 from shield.event import Event, Ledger, decode, encode
 from shield.exporter.console import ConsoleView
-from shield.policy.load import PolicyInForce
-from shield.scorer.indicators.match import Indicators
 from shield.scorer.score import Scorer
 from shield.text import printable
 
@@ -63,8 +59,8 @@ def replay(
     """Run recorded telemetry through the rules and the policy; without --output, show what was found."""
     in_force = load_policy(policy)
     book = load_rules(rules or (), in_force)
-    feeds = _indicators(indicators or (), in_force)
-    scorer = Scorer(book.ruleset, in_force.policy, book.databases, feeds)
+    feed = load_indicators(indicators or (), in_force)
+    scorer = Scorer(book.ruleset, in_force.policy, book.databases, [feed] if feed else [])
     settings = Settings(in_force, identify().agent_id, tuple(rules or ()), tuple(indicators or ()))
     damages = _Damages()
     if workers > 1 and len(files) > 1:
@@ -141,17 +137,6 @@ class _AtOnce:
                 yield from replay_workers.lines(part, self._settings.agent_id, self.replayed.tally.events)
                 self.replayed = replay_workers.added(self.replayed, part.replayed)
                 progress.advance(bar)
-
-
-def _indicators(places: Sequence[str], policy: PolicyInForce) -> list[Indicators]:
-    if not places:
-        return []
-    try:
-        feed = RenewedIndicators(places, policy.policy)
-    except NoIndicators as error:
-        fail(str(error))
-    tell([f"shield: {line}" for line in (*feed.report.unusable, *feed.report.told[:_DAMAGES_SHOWN])])
-    return [feed.current]
 
 
 def _bar() -> Progress:
