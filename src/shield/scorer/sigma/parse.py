@@ -6,7 +6,7 @@ the rule adds to a score (by its level where absent), `next` what an analyst sho
 
 import re
 import warnings
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 from msgspec import Struct
@@ -102,6 +102,7 @@ _FLAG_LETTERS = {
 _NOT_IN_PYSIGMA = {"utf16le": "wide"}
 """Modifiers of the specification that pySigma knows by another name only."""
 
+_OF_NUMBERS = frozenset({"lt", "lte", "gt", "gte", *get_args(TimeUnit)})
 _EXACT_MOST = 1 << 53
 """The largest number that pySigma keeps as it is."""
 
@@ -246,7 +247,9 @@ def _exact(key: Any, value: Any) -> Any:
     """Return a number too large for pySigma, which keeps it as a float, as its text: it is compared as one, too."""
     if isinstance(value, list):
         return [_exact(key, inner) for inner in cast("list[Any]", value)]
-    return str(value) if isinstance(value, int) and abs(value) > _EXACT_MOST and "|" not in str(key) else value
+    if not isinstance(value, int) or abs(value) <= _EXACT_MOST:
+        return value
+    return value if _OF_NUMBERS.intersection(str(key).split("|")[1:]) else str(value)
 
 
 def _renamed_key(key: Any) -> Any:
