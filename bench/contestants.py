@@ -81,6 +81,9 @@ class _Data(Struct):
     health: dict[str, Any] | None = None
 
 
+SIGMAHQ = Path(__file__).parents[2] / "shared" / "data" / "sigmahq"
+
+
 class _Event(Struct):
     category: str
     data: _Data
@@ -94,7 +97,7 @@ class Shield(Contestant):
 
     def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
         super().__init__(folder)
-        self._settings = self.settings | (settings or {})
+        self._settings = self.settings | {"state": str(folder / "state")} | (settings or {})
         self.log = folder / "events.jsonl"
 
     @classmethod
@@ -151,6 +154,18 @@ class Shield(Contestant):
         assert self.log is not None
         with self.log.open("rb") as lines:
             yield from (decoder.decode(line) for line in lines if sought in line)
+
+
+class ShieldSigmaHq(Shield):
+    """Shield with all public SigmaHQ rules beside its own; those about this platform are matched."""
+
+    name = "shield+sigmahq"
+    settings: ClassVar[dict[str, Any]] = Shield.settings | {"rules": ["shipped", str(SIGMAHQ)]}
+
+    @classmethod
+    def missing(cls) -> str:
+        """Return what is missing where the rules aren't beside the clone."""
+        return super().missing() or ("" if SIGMAHQ.is_dir() else f"the public rules aren't in {SIGMAHQ}")
 
 
 class PsutilPoll(Contestant):

@@ -44,7 +44,7 @@ def measure(contestants: Sequence[type[Contestant]], count: int, rate: float, no
         reader = tail(own_delay(path, count // 4, rate), _NS_TO_MS)
     delays: dict[str, Latency] = {}
     for contestant in contestants:
-        if contestant.name in (Shield.name, *AUDIT_PEERS):
+        if issubclass(contestant, Shield) or contestant.name in AUDIT_PEERS:
             progress(f"latency: {contestant.name}")
             with folder() as path, contestant(path) as running:
                 delays[contestant.name] = _delays(running, count, rate)

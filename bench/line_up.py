@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.auditd import Auditd, AuditdLaurel
-from bench.contestants import Contestant, PsutilPoll, Shield
+from bench.contestants import Contestant, PsutilPoll, Shield, ShieldSigmaHq
 from bench.report import progress
 from bench.spawning import Series
 
-ALL: tuple[type[Contestant], ...] = (Contestant, Shield, Auditd, AuditdLaurel, PsutilPoll)
+ALL: tuple[type[Contestant], ...] = (Contestant, Shield, ShieldSigmaHq, Auditd, AuditdLaurel, PsutilPoll)
 AUDIT_PEERS = (Auditd.name, AuditdLaurel.name)
 PEERS = (*AUDIT_PEERS, PsutilPoll.name)
 
