@@ -1,5 +1,6 @@
 """Shield as a contestant: its own stages, one after the other, in the order in which `shield replay` runs them."""
 
+import gc
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -94,6 +95,7 @@ def _matcher(book: Rulebook) -> Matcher:
     """Return a matcher for which no kind of event is the first of its kind."""
     matcher = Matcher(book.rules, {rule.id: _POINTS for rule in book.rules}, databases=book.databases)
     matcher.prepare_all()
+    gc.freeze()  # as `shield run` and `shield replay` do
     return matcher
 
 
