@@ -25,7 +25,7 @@ from shield.normalizer.process import Origin, ProcessNormalizer
 from shield.policy.load import built_in
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 from shield.scorer.baseline import Baseline, Status
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.parse import parse, parse_all
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset

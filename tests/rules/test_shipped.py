@@ -21,7 +21,7 @@ from shield.policy import gate
 from shield.policy.load import built_in
 from shield.scorer.score import Scorer, points
 from shield.scorer.sigma import logsource
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.parse import parse_all
 from shield.scorer.sigma.rule import Rule

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from shield.agent.rulecache import Compiled, RuleCache, key_of
 from shield.policy.document import DocumentError
-from shield.scorer.sigma.correlation_rule import Correlation, normal_id
+from shield.scorer.sigma.correlation.rule import Correlation, normal_id
 from shield.scorer.sigma.filter_rule import Filter
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset, collected, usable

@@ -16,9 +16,9 @@ from shield.event import Category, Data, Event, Platform
 from shield.policy.document import Document, DocumentError, documents, read
 from shield.scorer.sigma import taxonomy
 from shield.scorer.sigma.correlation import Correlations
-from shield.scorer.sigma.correlation_chain import chain
-from shield.scorer.sigma.correlation_match import duration
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.chain import chain
+from shield.scorer.sigma.correlation.match import duration
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.explain import Explanation, explain
 from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.rule import Rule

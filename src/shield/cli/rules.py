@@ -21,8 +21,8 @@ from shield.policy.load import PolicyInForce
 from shield.policy.schema import Policy
 from shield.scorer.score import points, points_from
 from shield.scorer.sigma.condition import comparisons
-from shield.scorer.sigma.correlation_match import duration
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.match import duration
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.explain import readable
 from shield.scorer.sigma.rule import Rule
 from shield.text import printable

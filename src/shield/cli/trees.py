@@ -8,7 +8,7 @@ from typing import NoReturn
 from shield.agent.rulebook import Rulebook
 from shield.cli.errors import fail
 from shield.exporter.wording import printed
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.explain import Explanation, Node, lines
 from shield.scorer.sigma.rule import Rule
 

@@ -19,8 +19,8 @@ from shield.exporter.wording import printed, some, what, when
 from shield.policy.load import PolicyInForce
 from shield.scorer.score import points, points_from
 from shield.scorer.sigma.correlation import Correlations
-from shield.scorer.sigma.correlation_chain import chain
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.chain import chain
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.explain import Explanation, explain, nearness
 from shield.scorer.sigma.rule import Rule
 

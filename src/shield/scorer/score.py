@@ -19,7 +19,7 @@ from shield.event import Event, Platform, Severity, Signal
 from shield.policy.schema import LEVEL_POINTS, Policy
 from shield.scorer.sigma.correlation import Correlations
 from shield.scorer.sigma.correlation import signal as correlated
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset

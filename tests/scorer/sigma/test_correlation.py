@@ -15,7 +15,7 @@ from shield.policy.document import documents
 from shield.scorer.sigma import correlation, correlation_group, correlation_state
 from shield.scorer.sigma.condition import AllOf
 from shield.scorer.sigma.correlation import CorrelationMatch, Correlations, StateRefused, signal, unresolved
-from shield.scorer.sigma.correlation_rule import Correlation, correlation_of, within
+from shield.scorer.sigma.correlation.rule import Correlation, correlation_of, within
 from shield.scorer.sigma.rule import Rule
 
 SECOND = 10**9

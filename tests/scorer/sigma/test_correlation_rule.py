@@ -13,8 +13,8 @@ from sigma.correlations import SigmaCorrelationRule, SigmaExtendedCorrelationCon
 from sigma.exceptions import SigmaError
 
 from shield.policy.document import DocumentError, documents
-from shield.scorer.sigma.correlation_expression import Alternative
-from shield.scorer.sigma.correlation_rule import Bound, Correlation, correlation_of, within
+from shield.scorer.sigma.correlation.expression import Alternative
+from shield.scorer.sigma.correlation.rule import Bound, Correlation, correlation_of, within
 
 MANY_FAILED = """title: Many failed logins
 id: 0e95725d-7320-415d-80f7-004da920fc11

@@ -13,8 +13,8 @@ from msgspec import Struct
 from shield.event import Category, Platform
 from shield.scorer.sigma import logsource, taxonomy
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation, comparisons
-from shield.scorer.sigma.correlation_chain import chain
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.chain import chain
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.fields import NAMES
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset

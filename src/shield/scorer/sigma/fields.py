@@ -64,7 +64,7 @@ SHARED_PARTS: dict[str, Callable[[Event], object]] = {
     "ancestors": lambda event: event.data.ancestors,
     "user": lambda event: event.data.user,
     "container": lambda event: event.data.container,
-    "process.env": lambda event: event.data.process and event.data.process.env,
+    "process.env": lambda event: (event.data.process and event.data.process.env) or None,
 }
 """The parts of an event that many events have in common, mostly as the very same object, and how to take them out."""
 

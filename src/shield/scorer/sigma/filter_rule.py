@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from shield.policy.document import Document
 from shield.scorer.sigma.condition import AllOf, Clause
-from shield.scorer.sigma.correlation_chain import Names
-from shield.scorer.sigma.correlation_rule import normal_id
+from shield.scorer.sigma.correlation.chain import Names
+from shield.scorer.sigma.correlation.rule import normal_id
 from shield.scorer.sigma.rule import Rule
 
 ANY: tuple[str, ...] = ()

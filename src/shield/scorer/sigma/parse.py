@@ -54,7 +54,7 @@ from shield.event import Severity
 from shield.policy.document import Document, documents
 from shield.policy.schema import Points
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
-from shield.scorer.sigma.correlation_rule import Correlation, correlation_of
+from shield.scorer.sigma.correlation.rule import Correlation, correlation_of
 from shield.scorer.sigma.expression import search
 from shield.scorer.sigma.filter_rule import Filter, filter_of
 from shield.scorer.sigma.rule import Rule

@@ -18,6 +18,9 @@ GROUPS_MOST = 3
 _HALVED_BY = 3
 """So many more characters make a literal half as common: a guess that ranks groups, no more."""
 
+_ANCHORED = 0.5
+"""A literal at one end of a value only is met so much less often."""
+
 _COMMON = 0.45
 """What is met more often than this spares hardly a look at a condition."""
 
@@ -112,6 +115,8 @@ def telling_literal(parts: Sequence[Part]) -> int:
 
 def _literal_commonness(parts: Sequence[Part], at: int) -> float:
     literal = str(parts[at]).casefold()
-    if literal in (_ORDINARY_ENDS if at == len(parts) - 1 else _ORDINARY):
+    is_end = at == len(parts) - 1
+    if literal in (_ORDINARY_ENDS if is_end else _ORDINARY):
         return 0.9
-    return 0.5 ** (len(literal) / _HALVED_BY)
+    anywhere = 0.5 ** (len(literal) / _HALVED_BY)
+    return anywhere * _ANCHORED if is_end or at == 0 else anywhere

@@ -14,8 +14,8 @@ from msgspec import Struct
 from shield.policy.document import Document, DocumentError
 from shield.scorer.sigma import taxonomy
 from shield.scorer.sigma.condition import comparisons
-from shield.scorer.sigma.correlation_chain import Names, chain
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.chain import Names, chain
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.filter_rule import ANY, Filter, covers
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.value import Expression, NoSuchPlaceholder, Placeholder, expanded

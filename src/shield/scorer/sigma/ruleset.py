@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from shield.scorer.sigma import correlation, filter_rule
 from shield.scorer.sigma.condition import AnyOf, Clause, Comparison, replaced
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.rule import Correlation
 from shield.scorer.sigma.filter_rule import Filter
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.value import NoSuchPlaceholder, expanded

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from shield.scorer.sigma.correlation_expression import Alternative
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.expression import Alternative
+from shield.scorer.sigma.correlation.rule import Correlation
 
 MeasuredValue = str | int | float | None
 

@@ -11,8 +11,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from shield.scorer.sigma.correlation_measure import Sighting, measure_of
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.measure import Sighting, measure_of
+from shield.scorer.sigma.correlation.rule import Correlation
 
 Key = tuple[str, ...]
 

@@ -5,8 +5,8 @@ import hashlib
 import msgspec
 from msgspec import Struct
 
-from shield.scorer.sigma.correlation_group import Kept
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.group import Kept
+from shield.scorer.sigma.correlation.rule import Correlation
 
 _MAGIC = b"shield correlations "
 _VERSION = b"1\n"

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from shield.event import Severity
 from shield.policy.document import Document
-from shield.scorer.sigma.correlation_expression import Alternative, ExpressionError, alternatives, names
+from shield.scorer.sigma.correlation.expression import Alternative, ExpressionError, alternatives, names
 
 Kind = Literal[
     "event_count",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from shield.event import Evidence, Signal
-from shield.scorer.sigma.correlation_group import Group, Window
-from shield.scorer.sigma.correlation_measure import Sighting, bits
-from shield.scorer.sigma.correlation_rule import Correlation
+from shield.scorer.sigma.correlation.group import Group, Window
+from shield.scorer.sigma.correlation.measure import Sighting, bits
+from shield.scorer.sigma.correlation.rule import Correlation
 
 _IDS_MOST = 12
 _VALUES_MOST = 12

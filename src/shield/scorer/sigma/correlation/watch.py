@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple
 
 from shield.event import Event
-from shield.scorer.sigma.correlation_chain import Names, alias_fields
-from shield.scorer.sigma.correlation_group import G, Group, Groups, Kept, Key, SlidingGroup, WholeGroup, Window
-from shield.scorer.sigma.correlation_match import CorrelationMatch, match_of, told_of
-from shield.scorer.sigma.correlation_measure import MeasuredValue, Sighting
-from shield.scorer.sigma.correlation_rule import Bound, Correlation, within
-from shield.scorer.sigma.correlation_state import identity
+from shield.scorer.sigma.correlation.chain import Names, alias_fields
+from shield.scorer.sigma.correlation.group import G, Group, Groups, Kept, Key, SlidingGroup, WholeGroup, Window
+from shield.scorer.sigma.correlation.match import CorrelationMatch, match_of, told_of
+from shield.scorer.sigma.correlation.measure import MeasuredValue, Sighting
+from shield.scorer.sigma.correlation.rule import Bound, Correlation, within
+from shield.scorer.sigma.correlation.state import identity
 from shield.scorer.sigma.fields import FieldValue, Getter, getter
 
 NEVER = (1 << 63) - 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from msgspec import Struct
 
-from shield.scorer.sigma.correlation_rule import Correlation, normal_id
+from shield.scorer.sigma.correlation.rule import Correlation, normal_id
 from shield.scorer.sigma.rule import Rule
 
 

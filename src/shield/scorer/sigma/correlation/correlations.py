@@ -14,15 +14,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from shield.event import Event
-from shield.scorer.sigma.correlation_chain import Names, chain
-from shield.scorer.sigma.correlation_group import GROUPS_MOST
-from shield.scorer.sigma.correlation_match import CorrelationMatch, signal
-from shield.scorer.sigma.correlation_rule import Correlation
-from shield.scorer.sigma.correlation_state import State, StateRefused, read, write
-from shield.scorer.sigma.correlation_watch import NEVER, Arrival, Held, SlidingWatch, WholeWatch, watch
+from shield.scorer.sigma.correlation.chain import Names, chain
+from shield.scorer.sigma.correlation.group import GROUPS_MOST
+from shield.scorer.sigma.correlation.match import CorrelationMatch
+from shield.scorer.sigma.correlation.rule import Correlation
+from shield.scorer.sigma.correlation.state import State, read, write
+from shield.scorer.sigma.correlation.watch import NEVER, Arrival, Held, SlidingWatch, WholeWatch, watch
 from shield.scorer.sigma.rule import Rule
-
-__all__ = ["BYTES_MOST", "CorrelationMatch", "Correlations", "StateRefused", "signal", "unresolved"]
 
 BYTES_MOST = 64 << 20
 """About the most memory that all groups of all correlations may take."""
