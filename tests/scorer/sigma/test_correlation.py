@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from shield.event import Data, Event, Log, LogValue
 from shield.policy.document import documents
-from shield.scorer.sigma import correlation, correlation_group, correlation_state
 from shield.scorer.sigma.condition import AllOf
 from shield.scorer.sigma.correlation import CorrelationMatch, Correlations, StateRefused, signal, unresolved
+from shield.scorer.sigma.correlation import correlations as judging
+from shield.scorer.sigma.correlation import group as groups_module
+from shield.scorer.sigma.correlation import state as states
 from shield.scorer.sigma.correlation.rule import Correlation, correlation_of, within
 from shield.scorer.sigma.rule import Rule
 
@@ -599,11 +601,11 @@ def test_no_change_of_a_byte_is_taken_for_a_state(place: int, change: int) -> No
 
 
 def test_a_sound_digest_over_another_shape_is_refused() -> None:
-    identity = correlation_state.identity(one(COUNT))
+    identity = states.identity(one(COUNT))
     for groups in ([[["bob"], ["bob"], [1, 2], [["e", 1]]]], [[["bob"], ["bob"], [], []]], [[["bob"], ["bob"], ["x"]]]):
         engine = Correlations([one(COUNT)], RULES)
         with pytest.raises(StateRefused):
-            engine.restore(correlation_state.sealed({"groups": {identity: groups}}))
+            engine.restore(states.sealed({"groups": {identity: groups}}))
 
 
 # Clocks.
@@ -659,7 +661,7 @@ def test_any_times_at_all_are_survived(events: list[tuple[int, Rule]]) -> None:
 def test_a_sender_of_ever_new_values_is_bounded_and_counted_and_does_not_push_out_who_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(correlation, "GROUPS_MOST", 100)
+    monkeypatch.setattr(judging, "GROUPS_MOST", 100)
     engine = Correlations([one(COUNT)], RULES)
     fired(engine, [0, 1, 2], User="bob")
     for number in range(1000):
@@ -669,7 +671,7 @@ def test_a_sender_of_ever_new_values_is_bounded_and_counted_and_does_not_push_ou
 
 
 def test_a_group_whose_time_is_over_is_given_up_without_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correlation, "GROUPS_MOST", 100)
+    monkeypatch.setattr(judging, "GROUPS_MOST", 100)
     engine = Correlations([one(COUNT)], RULES)
     for number in range(1000):
         fired(engine, [number * 10], User=f"user{number}")
@@ -677,7 +679,7 @@ def test_a_group_whose_time_is_over_is_given_up_without_a_loss(monkeypatch: pyte
 
 
 def test_all_memory_together_is_bounded_and_the_largest_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correlation, "BYTES_MOST", 500_000)
+    monkeypatch.setattr(judging, "BYTES_MOST", 500_000)
     quiet = COUNT.replace("[a]", "[b]")
     engine = Correlations([one(COUNT, title="loud"), one(quiet, title="quiet")], RULES)
     fired(engine, [0, 1, 2], B, User="bob")
@@ -787,5 +789,5 @@ def test_long_chains_are_judged_in_their_order() -> None:
 def test_a_group_keeps_more_events_than_any_condition_asks_for() -> None:
     for count in (1, 800, 1000, 99_999):
         rule = one(f"type: event_count, rules: [a], timespan: 1m, condition: {{gt: {count}}}")
-        most = correlation_group.events_most(rule)
+        most = groups_module.events_most(rule)
         assert most - most // 8 > count

@@ -110,9 +110,7 @@ rule_text_pieces = st.sampled_from(["\\*", "\\?", "\\\\", "\\\\*", "*", "?", "a*
 rule_texts = st.lists(st.one_of(letters, letters, odd, rule_text_pieces), max_size=5).map("".join)
 dashed_texts = rule_texts.filter(lambda text: text.count("-") + text.count("/") <= 3)  # more is refused
 ascii_texts = st.sampled_from(["a", "b", "ab", "ba", "A", "aB", r"a\*", "\\"])
-EXPRESSION_PIECES = (
-    r"a b A . [ab] [^a] a* b+? (?:a|b) (a) a{1,2} ^ $ \b \. \w \s \\ \x41 (?i:b) a? \d - / [$] \$ |"
-)
+EXPRESSION_PIECES = r"a b A . [ab] [^a] a* b+? (?:a|b) (a) a{1,2} ^ $ \b \. \w \s \\ \x41 (?i:b) a? \d - / [$] \$ |"
 expression_pieces = st.sampled_from([" ", *EXPRESSION_PIECES.split()])
 expressions = st.lists(expression_pieces, min_size=1, max_size=4).map("".join)
 rule_numbers = st.one_of(integers, st.sampled_from([0.5, 1.0, 1.5]))
