@@ -8,21 +8,22 @@ event's numbers are joined by `or`; the rules of which every requirement is met 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from shield.event import Event
 from shield.scorer.sigma.fields import (
     SHARED_PARTS,
     FieldValue,
     Getter,
     is_observed,
-    joined,
     joined_texts,
     observed_getter,
     part_of,
 )
 from shield.scorer.sigma.predicate import as_number, expression_text, shown
-from shield.scorer.sigma.requirement import GROUPS_MOST, is_scanned_for, requirements, telling_literal
+from shield.scorer.sigma.requirement import GROUPS_MOST, requirements, telling_literal
 from shield.scorer.sigma.rule import Rule
-from shield.scorer.sigma.scan import ENGINE, Databases, Engine, Needle, scanner
+from shield.scorer.sigma.scan import ENGINE, Databases, Engine, Needle, caseless_scanner, scanner
 from shield.scorer.sigma.value import Expression, Number, Text, Truth, Value, Wildcard
 
 # Together with the lengths below this bounds what a field's memory can hold to a few megabytes.
@@ -55,8 +56,7 @@ class Candidates:
         self._number = len(rules)
         self._every = (1 << self._number) - 1
         self._free, wanted = _wanted(rules)
-        if logged and "" in wanted:
-            wanted = {name: _with_keywords(values, wanted[""]) for name, values in wanted.items()}
+        self._keywords = _Keywords(wanted.pop(""), databases, engine) if logged and "" in wanted else None
         fields = {name: _Field(values, databases, engine) for name, values in wanted.items()}
         self._met = self._met_by_log(fields) if logged else self._met_by_observation(fields)
 
@@ -70,16 +70,11 @@ class Candidates:
             left ^= lowest
 
     def _met_by_log(self, fields: Mapping[str, "_Field"]) -> Callable[[Event], int]:
-        """Return the function that adds up what an event read from a log meets: what isn't in the log is looked up.
-
-        Keywords are among what is scanned for in a field that is scanned anyway; all other values are scanned together.
-        """
-        free, keywords = self._free, fields.get("")
-        scanned = frozenset(name for name, field in fields.items() if field.is_scanned)
+        """Return the function that adds up what an event read from a log meets: what isn't in the log is looked up."""
+        free, keywords = self._free, self._keywords
         looked_at = [
             (name, field, field.texts, observed_getter(name) if is_observed(name) or field.absent else None)
             for name, field in fields.items()
-            if name
         ]
 
         def met_by(event: Event) -> int:
@@ -98,14 +93,7 @@ class Candidates:
                     continue
                 if bits:
                     held |= bits
-            if keywords is None or log is None:
-                return held
-            rest = [
-                found if type(found) is str else str(found) if type(found) is int else joined(found)
-                for name, found in own.items()
-                if name not in scanned
-            ]
-            return held | keywords.met_by_text("\n".join((log.message, *rest)))
+            return held if keywords is None else held | keywords.met(event)
 
         return met_by
 
@@ -145,13 +133,6 @@ def _wanted(rules: Sequence[Rule]) -> tuple[int, dict[str, dict[Value, int]]]:
     return free, wanted
 
 
-def _with_keywords(values: Mapping[Value, int], keywords: Mapping[Value, int]) -> Mapping[Value, int]:
-    """Return what a field's values are scanned for together with `keywords`, if they are scanned at all."""
-    if not any(is_scanned_for(value) for value in values):
-        return values
-    return dict(values) | {value: values.get(value, 0) | bits for value, bits in keywords.items()}
-
-
 class _Part:
     """The fields of one part of an event that many events share, mostly as the very same object."""
 
@@ -178,7 +159,7 @@ class _Field:
     """What the values of one field meet: by equality in tables, else by scanning for all that they may hold."""
 
     def __init__(self, wanted: Mapping[Value, int], databases: Databases, engine: Engine) -> None:
-        self.absent = self._present = 0
+        self.absent = self.present = 0
         self._exact: dict[str, int] = {}
         self._numbers: dict[int | float, int] = {}
         needles: dict[Needle, int] = {}
@@ -187,7 +168,6 @@ class _Field:
         ordered = sorted(needles)  # the same in every process, so that the databases' digests are
         self._bits = [needles[needle] for needle in ordered]
         self._found = scanner(ordered, databases, engine) if needles else None
-        self.is_scanned = bool(needles)
         self.texts = Memory(self.met_by_text)
         self._integers = Memory(self._met_by_number)
 
@@ -203,7 +183,7 @@ class _Field:
         return self._met_by_each(found) if isinstance(found, tuple) else self._met_by_number(found)
 
     def _met_by_each(self, found: tuple[Any, ...]) -> int:
-        bits = self._present
+        bits = self.present
         for element in found:
             bits |= self.met(element)
         return bits
@@ -214,7 +194,7 @@ class _Field:
     def met_by_text(self, text: str) -> int:
         """Return the bits that a text meets, looked up and scanned for now."""
         plain = text.casefold()
-        bits = self._present | self._exact.get(plain, 0)
+        bits = self.present | self._exact.get(plain, 0)
         if self._numbers and (number := as_number(text)) is not None:
             bits |= self._numbers.get(number, 0)
         if self._found is not None:
@@ -230,7 +210,7 @@ class _Field:
                 self.absent |= bits
                 self._exact[""] = self._exact.get("", 0) | bits
             case Text((Wildcard.MANY,)):
-                self._present |= bits
+                self.present |= bits
             case Text((str(text),)):
                 text = text.casefold()
                 self._exact[text] = self._exact.get(text, 0) | bits
@@ -247,6 +227,39 @@ class _Field:
                 needles[needle] = needles.get(needle, 0) | bits
             case _:
                 raise TypeError(f"{type(value).__name__} can't be looked up")
+
+
+class _Keywords:
+    """What keywords are in an event that was read from a log.
+
+    Its record is scanned as JSON, in which it is written far sooner than its texts are picked out: with the keywords
+    escaped as there. That holds for ASCII; where there is more, the texts are.
+    """
+
+    def __init__(self, wanted: Mapping[Value, int], databases: Databases, engine: Engine) -> None:
+        self._texts = _Field(wanted, databases, engine)
+        needles = {
+            value: _needle(value.parts).text for value in wanted if isinstance(value, Text) and len(value.parts) > 1
+        }
+        plain = {value: text for value, text in needles.items() if text.isascii()}
+        self._bits = [wanted[value] for value in plain]
+        literals = [_encode(text)[1:-1].decode() for text in plain.values()]
+        self._found = caseless_scanner(literals, databases) if engine == "hyperscan" else None
+
+    def met(self, event: Event) -> int:
+        """Return the bits that the event meets."""
+        log = event.data.log
+        if self._found is not None and log is not None:
+            record = _encode((log.fields, log.message))
+            if record.isascii():
+                bits = self._texts.present
+                for at in self._found(record):
+                    bits |= self._bits[at]
+                return bits
+        return self._texts.met_by_text(joined_texts(event))
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _needle(parts: Sequence[Any]) -> Needle:

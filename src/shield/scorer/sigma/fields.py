@@ -150,11 +150,6 @@ def joined_texts(event: Event) -> str:
     return "\n".join(texts(event))
 
 
-def joined(value: FieldValue) -> str:
-    """Return the texts in a field's value, each on a line of its own."""
-    return "\n".join(_texts(value))
-
-
 def _texts(part: Any) -> Iterator[str]:
     if isinstance(part, str):
         yield part

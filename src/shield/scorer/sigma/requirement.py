@@ -61,10 +61,10 @@ def _telling(groups: list[Group]) -> list[Group]:
 
 def _is_idle(value: Value) -> bool:
     """Return whether scanning for `value` would find it often; what is looked up in a table costs nothing to find."""
-    return is_scanned_for(value) and (_commonness(value) or 0.0) >= _COMMON
+    return _is_scanned_for(value) and (_commonness(value) or 0.0) >= _COMMON
 
 
-def is_scanned_for(value: Value) -> bool:
+def _is_scanned_for(value: Value) -> bool:
     """Return whether a value is looked for in others, not looked up in a table."""
     match value:
         case Text(() | (str(),) | (Wildcard.MANY,)):

@@ -18,6 +18,7 @@ except ImportError:
 
 _hyperscan = cast("Any", hyperscan)
 _UTF8: int = _hyperscan.HS_FLAG_UTF8 if hyperscan else 0
+_CASELESS: int = _hyperscan.HS_FLAG_CASELESS if hyperscan else 0
 _GRAM = 3
 _NEEDLE_MOST = 64
 """As much of a literal is looked for; whether the rest is there too, a rule's condition will tell."""
@@ -74,6 +75,12 @@ class Databases:
 def scanner(needles: Sequence[Needle], databases: Databases, engine: Engine = ENGINE) -> Scanner:
     """Return the scanner for `needles`."""
     return _by_hyperscan(needles, databases) if engine == "hyperscan" else Trigrams(needles).found
+
+
+def caseless_scanner(literals: Sequence[str], databases: Databases) -> Callable[[bytes], list[int]]:
+    """Return the function that names the ASCII literals in a text in ASCII, whatever the case of either."""
+    escaped = {at: re.escape(literal[:_NEEDLE_MOST]) for at, literal in enumerate(literals)}
+    return _pass(escaped, _CASELESS, databases)
 
 
 def _by_hyperscan(needles: Sequence[Needle], databases: Databases) -> Scanner:
@@ -174,7 +181,7 @@ def _compiled(expressions: Mapping[int, str], flags: int) -> bytes:
             expressions=[text.replace("\0", r"\x00").encode("utf-8", "surrogatepass") for text in expressions.values()],
             ids=list(expressions),
             elements=len(expressions),
-            flags=flags | _hyperscan.HS_FLAG_SINGLEMATCH | (0 if flags else _hyperscan.HS_FLAG_DOTALL),
+            flags=flags | _hyperscan.HS_FLAG_SINGLEMATCH | (0 if flags == _UTF8 else _hyperscan.HS_FLAG_DOTALL),
         )
     except _hyperscan.HyperscanError:
         return b""
