@@ -26,6 +26,7 @@ class DocumentError(ValueError):
 
     def __init__(self, name: str, line: int, key: str, problem: str, remedy: str) -> None:
         place = f"{name}:{line}" if line else name
+        problem = problem.replace("\n", r"\n").replace("\r", r"\r")  # an error is one line, whatever it quotes
         super().__init__(f"{place}: {f'{key}: ' if key else ''}{problem}; {remedy}")
         self.name = name
         self.line = line

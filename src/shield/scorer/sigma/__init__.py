@@ -1,5 +1,7 @@
-"""Sigma rules: parse (`rule`), compile (`predicate`, `condition`) and match (`matcher`) against events (`fields`).
+"""Sigma rules, from file to match.
 
-The rest of Shield uses two names: `rule.parse(text, name) -> Rule` and `matcher.Matcher(rules, points).match(event)`.
+`parse` and `detection` read files into plain data (`rule`, `condition`, `value`, `correlation.rule`, `filter_rule`);
+`ruleset` makes them usable under a policy. `matcher` matches: by log source (`logsource`), by what each rule requires
+(`requirement`, `candidates`, `scan`), and then in full (`evaluate`, `predicate`), over the `fields` of an event.
 Specification: https://sigmahq.io/docs/basics/rules.html
 """

@@ -125,7 +125,7 @@ def _condition(document: Document) -> Clause:
     from sigma.filters import SigmaGlobalFilter  # noqa: PLC0415
     from sigma.policy.profiles import TrustedPolicy  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]: inline
 
-    from shield.scorer.sigma.parse import Unsupported, condition_of, in_words_of_pysigma, remedy_of  # noqa: PLC0415
+    from shield.scorer.sigma.detection import Unsupported, condition_of, in_words_of_pysigma, remedy_of  # noqa: PLC0415
 
     section = cast("dict[str, Any]", document.plain)["filter"]
     try:

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from shield.event import Severity
 from shield.policy.document import Document
 from shield.scorer.sigma.correlation.expression import Alternative, ExpressionError, alternatives, names
+from shield.scorer.sigma.extension import Extension, is_tactic, is_technique
 
 Kind = Literal[
     "event_count",
@@ -156,8 +157,6 @@ class _Form(Struct, frozen=True, kw_only=True):
 
 def correlation_of(document: Document) -> Correlation:
     """Return the correlation rule that `document`, a mapping with the key `correlation`, is. Raises DocumentError."""
-    from shield.scorer.sigma.parse import Extension, is_tactic, is_technique  # noqa: PLC0415  it brings pySigma, slow to import
-
     extension = document.convert(Extension, ("shield",))
     form = document.convert(_Form)
     section = form.correlation
