@@ -247,6 +247,7 @@ def test_bytes_that_are_no_rule_are_refused_with_their_place(text: bytes) -> Non
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.dictionaries(st.sampled_from(["sel", "other", "_x"]), plausible, max_size=2), conditions)
 @example({"sel": {"Image": 10**400}}, "sel")
+@example({"sel": {"|i": "\n"}}, "sel")
 @example({"sel": {"Image|gt": float("nan")}}, "sel")
 @example({"sel": {"Image|re": 5}}, "sel")
 @example({"sel": {"Image|re": "[[a]"}}, "sel")
