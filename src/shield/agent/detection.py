@@ -17,11 +17,9 @@ from shield.agent.yara import YaraScanner
 from shield.policy.load import PolicyInForce
 from shield.scorer.baseline import Baseline
 from shield.scorer.score import Scorer
-from shield.scorer.sigma.ruleset import Ruleset
 
 BASELINE = "baseline"
 CORRELATIONS = "correlations"
-_SECOND_NS = 1_000_000_000
 
 
 class Detection:
@@ -45,7 +43,7 @@ class Detection:
         scorer.prepare(identity.os)
         self.pipeline = Pipeline(scorer, policy, identity.agent_id, losses.gaps, self.baseline)
         self._losses = losses
-        self.advice = _advice(book.ruleset)
+        self.advice = book.ruleset.advice()
         """What to do next, by rule id."""
         self._companions: list[Companion] = []
         self._reload: Reload | None = None
@@ -93,15 +91,11 @@ class Detection:
         policy = renewed.policy.policy
         self.pipeline.replace(renewed.scorer, renewed.policy)
         self.baseline.adjust(policy.baseline)
-        self._losses.window_ns = policy.story.window_seconds * _SECOND_NS
+        self._losses.window_ns = policy.story.window_ns
         if self._indicators is not None:
             self._indicators.judge_by(policy)
         if self.scanner is not None:
             self.scanner.policy = policy
         self.advice.clear()
-        self.advice.update(_advice(renewed.ruleset))
+        self.advice.update(renewed.ruleset.advice())
         gc.freeze()  # the new rules stay, as the old ones did: the collector needn't walk them
-
-
-def _advice(ruleset: Ruleset) -> dict[str, str]:
-    return {rule.id: rule.next for rule in (*ruleset.rules, *ruleset.correlations) if rule.next}

@@ -15,7 +15,6 @@ from shield.scorer.alerts import Alerts
 from shield.scorer.baseline import Baseline
 from shield.scorer.score import Scorer
 
-_SECOND_NS = 1_000_000_000
 _UNSCORED: frozenset[Category] = frozenset(("heartbeat", "loss", "tamper", "response"))
 
 Gaps = Callable[[Event], tuple[str, ...]]
@@ -47,7 +46,7 @@ class Pipeline:
         self.tally = Tally()
         self.scorer = scorer
         self.policy = policy
-        self._alerts = Alerts(_window_ns(policy))
+        self._alerts = Alerts(policy.policy.story.window_ns)
         self._agent_id = agent_id
         self._gaps = gaps
         self._baseline = baseline
@@ -57,7 +56,7 @@ class Pipeline:
         scorer.succeed(self.scorer)
         self.scorer = scorer
         self.policy = policy
-        self._alerts.window_ns = _window_ns(policy)
+        self._alerts.window_ns = policy.policy.story.window_ns
 
     def finish(self, draft: Event, found: tuple[Signal, ...] = ()) -> Event:
         """Return `draft` with its verdict and the next sequence number.
@@ -107,7 +106,3 @@ class Pipeline:
         return msgspec.structs.replace(
             draft, policy_version=self.policy.label, agent_id=self._agent_id, seq=self.tally.events + 1
         )
-
-
-def _window_ns(policy: PolicyInForce) -> int:
-    return policy.policy.story.window_seconds * _SECOND_NS

@@ -1,6 +1,6 @@
 """Replaying recorded events through the stages: the same input gives the same output, but for the agent's id."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from msgspec import Struct
@@ -8,7 +8,10 @@ from msgspec import Struct
 from shield.agent.losses import Losses
 from shield.agent.pipeline import Pipeline, Tally
 from shield.agent.recording import Recording
+from shield.collector.replay.damage import Damaged
 from shield.event import Event, Ledger
+from shield.policy.load import PolicyInForce
+from shield.scorer.score import Scorer
 
 
 class Replayed(Struct, frozen=True):
@@ -25,6 +28,14 @@ class Replay:
         self._recording = recording
         self._pipeline = pipeline
         self._losses = losses
+
+    @classmethod
+    def begun(
+        cls, scorer: Scorer, policy: PolicyInForce, agent_id: str, on_damage: Callable[[Damaged], None]
+    ) -> "Replay":
+        """Return a replay of nothing yet, judged by `scorer` under `policy`."""
+        losses = RecordedLosses(policy.policy.story.window_ns)
+        return cls(Recording(on_damage), Pipeline(scorer, policy, agent_id, losses.gaps), losses)
 
     def events(self, file: BinaryIO, source: str) -> Iterator[Event]:
         """Yield the finished event of each part of `file`, whose name is `source`. Raises as Recording.drafts does."""

@@ -15,9 +15,8 @@ from msgspec import Struct
 
 from shield.agent import rulebook
 from shield.agent.indicator_renewal import RenewedIndicators
-from shield.agent.pipeline import Pipeline, Tally
-from shield.agent.recording import Recording
-from shield.agent.replay import RecordedLosses, Replay, Replayed
+from shield.agent.pipeline import Tally
+from shield.agent.replay import Replay, Replayed
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.collector.replay.damage import Damaged
 from shield.collector.replay.detect import UnknownFormat
@@ -25,7 +24,6 @@ from shield.event import Ledger, encode
 from shield.policy.load import PolicyInForce
 from shield.scorer.score import Scorer
 
-_SECOND_NS = 1_000_000_000
 _DAMAGES_KEPT = 16
 
 
@@ -106,9 +104,7 @@ class _Worker:
     def replay(self, name: str, events: Path) -> Part:
         """Replay one file into another one."""
         damages: list[Damaged] = []
-        losses = RecordedLosses(self._policy.policy.story.window_seconds * _SECOND_NS)
-        pipeline = Pipeline(self._scorer.anew(), self._policy, self._agent_id, losses.gaps)
-        run = Replay(Recording(damages.append), pipeline, losses)
+        run = Replay.begun(self._scorer.anew(), self._policy, self._agent_id, damages.append)
         refusal = ""
         with Path(name).open("rb") as file, events.open("wb") as sink:
             try:

@@ -16,9 +16,8 @@ from rich.progress import Progress
 
 from shield.agent import replay_workers
 from shield.agent.identity import identify
-from shield.agent.pipeline import Pipeline, Tally
-from shield.agent.recording import Recording
-from shield.agent.replay import RecordedLosses, Replay, Replayed
+from shield.agent.pipeline import Tally
+from shield.agent.replay import Replay, Replayed
 from shield.agent.replay_workers import Settings
 from shield.agent.rulecache import RuleCache, default_folder
 from shield.cli.errors import OutputConsole, fail, quiet_end
@@ -31,7 +30,6 @@ from shield.exporter.console import ConsoleView
 from shield.scorer.score import Scorer
 from shield.text import printable
 
-_SECOND_NS = 1_000_000_000
 _DAMAGES_SHOWN = 5
 _INTERRUPTED = 128 + signal.SIGINT
 STDIN = "-"
@@ -69,11 +67,7 @@ def replay(
         run: _InOrder | _AtOnce = _AtOnce(settings, files, min(workers, len(files)), damages)
     else:
         run = _InOrder(scorer, settings, files, damages)
-    view = (
-        ConsoleView(OutputConsole(), {rule.id: rule.next for rule in book.rules if rule.next})
-        if output is None
-        else None
-    )
+    view = ConsoleView(OutputConsole(), book.ruleset.advice()) if output is None else None
     with quiet_end(), _sink(output, files) as sink, _bar() as progress:
         for line in run.lines(progress):
             if sink is not None:
@@ -94,9 +88,7 @@ class _InOrder:
 
     def __init__(self, scorer: Scorer, settings: Settings, files: Sequence[str], damages: "_Damages") -> None:
         self._files = list(zip(files, map(_open, files), strict=True))
-        losses = RecordedLosses(settings.policy.policy.story.window_seconds * _SECOND_NS)
-        pipeline = Pipeline(scorer, settings.policy, settings.agent_id, losses.gaps)
-        self._replay = Replay(Recording(damages), pipeline, losses)
+        self._replay = Replay.begun(scorer, settings.policy, settings.agent_id, damages)
         gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
 
     def lines(self, progress: Progress) -> Iterator[bytes]:

@@ -31,7 +31,6 @@ from shield.normalizer.lineage import Lineage
 from shield.normalizer.process import Origin, ProcessNormalizer
 from shield.policy.load import PolicyInForce
 
-_SECOND_NS = 1_000_000_000
 _HOUR_S, _DAY_S = 3600, 86_400
 
 
@@ -143,7 +142,7 @@ class _Asked:
 
 
 def _losses(source: Source, policy: PolicyInForce) -> Losses:
-    window_ns = policy.policy.story.window_seconds * _SECOND_NS
+    window_ns = policy.policy.story.window_ns
     return Losses(source.name, lambda: source.count().dropped, source.remedies, window_ns)
 
 

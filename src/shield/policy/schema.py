@@ -28,6 +28,11 @@ class Story(Struct, frozen=True, forbid_unknown_fields=True):
 
     window_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
 
+    @property
+    def window_ns(self) -> int:
+        """The same in nanoseconds."""
+        return self.window_seconds * 1_000_000_000
+
 
 class BaselinePoints(Struct, frozen=True, forbid_unknown_fields=True):
     """What a thing that is new on this host adds to a score, by kind; one that is only rare adds a third. 0 is off.

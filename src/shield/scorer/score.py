@@ -71,7 +71,7 @@ class Scorer:
         self._silent = self.correlations.silent
         self.matcher = Matcher(ruleset.rules, self._points, self._referenced, databases)
         self._witnesses = witnesses
-        self._window_ns = policy.story.window_seconds * 1_000_000_000
+        self._window_ns = policy.story.window_ns
         self._stories: OrderedDict[str, dict[str, tuple[int, Signal]]] = OrderedDict()
 
     def anew(self) -> "Scorer":

@@ -36,15 +36,6 @@ def search(expression: str) -> Search:
     return place
 
 
-def is_linear(expression: str) -> bool:
-    """Return whether RE2 knows `expression`."""
-    try:
-        search(expression)
-    except re.error:
-        return False
-    return True
-
-
 def _reason(error: Exception) -> str:
     told = error.args[0] if error.args else error
     return told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)

@@ -56,10 +56,9 @@ class Matcher:
         for category in logsource.OBSERVED:
             self._grouped((os, category), logsource.observed(os, category))
 
-    def prepare_all(self, on_source: Callable[[LogSource], None] = lambda source: None) -> None:
+    def prepare_all(self) -> None:
         """Compile the rules about every log source that rules name, so that all databases are known."""
         for source in logsource.named(self._rules):
-            on_source(source)
             self._grouped((source.product, source.service, source.category), source)
 
     def match(self, event: Event) -> tuple[Signal, ...]:

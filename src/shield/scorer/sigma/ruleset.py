@@ -24,6 +24,10 @@ class Ruleset(Struct, frozen=True):
         """Return the number of rules, those that correlate included."""
         return len(self.rules) + len(self.correlations)
 
+    def advice(self) -> dict[str, str]:
+        """Return what to do next, by the id of each rule that says so."""
+        return {rule.id: rule.next for rule in (*self.rules, *self.correlations) if rule.next}
+
 
 def collected(items: Iterable[Rule | Correlation | Filter]) -> tuple[Ruleset, list[str]]:
     """Return `items` as a ruleset, and a line for each whose id another one has already."""
