@@ -29,6 +29,7 @@ Category = Literal[
     "account_change",
     "persistence_change",
     "module_load",
+    "system_change",
     "registry_change",
     "log_record",
     "response",
@@ -68,10 +69,18 @@ class Namespaces(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Container(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The container a process lives in: its id as the runtime names it, and the cgroup leaf it was read from."""
+    """The container a process lives in: its id as the runtime names it, and the cgroup leaf it was read from.
+
+    `runtime` is docker, podman, containerd, cri-o, lxc or systemd-nspawn. `pod_id` is the Kubernetes pod's uid; `pod`
+    and `pod_namespace` are its names, where this host's files tell them.
+    """
 
     id: str
     cgroup: str = ""
+    runtime: str = ""
+    pod_id: str = ""
+    pod: str = ""
+    pod_namespace: str = ""
 
 
 class Pe(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -82,6 +91,26 @@ class Pe(Struct, frozen=True, omit_defaults=True, gc=False):
     product: str = ""
     company: str = ""
     file_version: str = ""
+
+
+class Provenance(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where an executable comes from, and what it is.
+
+    `package` owns its path, and `package_state` says whether the content is what that package brought: `modified` is
+    not, `unowned` belongs to none, `unverified` could not be compared. `writable` says that anybody may change the file
+    or a folder above it. `first_seen_ns` is when this content was first met at this path on this host.
+    """
+
+    package: str = ""
+    package_version: str = ""
+    package_state: Literal["", "unchanged", "modified", "unowned", "unverified"] = ""
+    format: Literal["", "elf", "script", "other"] = ""
+    static: bool = False
+    stripped: bool = False
+    packer: str = ""
+    build_id: str = ""
+    writable: bool = False
+    first_seen_ns: int = 0
 
 
 class Process(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -120,6 +149,7 @@ class Process(Struct, frozen=True, omit_defaults=True, gc=False):
     namespaces: Namespaces | None = None
     env: dict[str, str] = {}
     hashes: dict[str, str] = {}
+    provenance: Provenance | None = None
     pe: Pe | None = None
     integrity: str = ""
     logon_id: str = ""
@@ -145,7 +175,8 @@ class Ancestor(Struct, frozen=True, omit_defaults=True, gc=False):
 class Ledger(Struct, frozen=True, omit_defaults=False):
     """What became of everything one source saw, in raw records: `seen` is the sum of all the rest.
 
-    `filtered`, `folded` and `dropped` are counts by reason; `pending` records are captured but not yet read.
+    `filtered`, `folded` and `dropped` are counts by reason; `pending` records are captured but not yet read. Of those
+    that were kept, `truncated` lack something that was too long, `unattributed` the process that did it.
     """
 
     source: str
@@ -155,6 +186,8 @@ class Ledger(Struct, frozen=True, omit_defaults=False):
     folded: dict[str, int] = {}
     dropped: dict[str, int] = {}
     pending: int = 0
+    truncated: int = 0
+    unattributed: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -169,11 +202,16 @@ class Ledger(Struct, frozen=True, omit_defaults=False):
 
 
 class Loss(Struct, frozen=True, omit_defaults=True):
-    """Records of `source` that were lost since the last such event, by reason, with what to do about it."""
+    """Records of `source` that were lost since the last such event, by reason, with what to do about it.
+
+    Where a source was down, nobody knows how many records there were: `from_ns` and `until_ns` bound the gap.
+    """
 
     source: str
     dropped: dict[str, int]
     remedy: str = ""
+    from_ns: int = 0
+    until_ns: int = 0
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
@@ -206,17 +244,42 @@ class Tamper(Struct, frozen=True, omit_defaults=True):
 
 
 class File(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A file that something was done to. `old_path` is what it was called before a rename, `hashes` as in Process."""
+    """A file that something was done to. `old_path` is what it was called before a rename, `hashes` as in Process.
+
+    `place` names the set of sensitive places that `path` is in. `mode` is st_mode, `owner` and `group` are numeric ids
+    with their names; `old_...` is what was known of the file before. `package` owns the path; `package_manager` is the
+    one that was at work when the file changed. `target` is where a symbolic link leads.
+    """
 
     path: str
     old_path: str = ""
     hashes: dict[str, str] = {}
     size: int | None = None
     created_ns: int = 0
+    place: str = ""
+    mode: int | None = None
+    owner: int | None = None
+    owner_name: str = ""
+    group: int | None = None
+    group_name: str = ""
+    inode: int = 0
+    device: int = 0
+    target: str = ""
+    old_hashes: dict[str, str] = {}
+    old_size: int | None = None
+    old_mode: int | None = None
+    old_owner: int | None = None
+    old_group: int | None = None
+    package: str = ""
+    package_manager: str = ""
 
 
 class Network(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A connection or a listening socket. `initiated` says that this host opened it; None where that is not known."""
+    """A connection or a listening socket. `initiated` says that this host opened it; None where that is not known.
+
+    The first connection of a process to a destination is told at once (`opened`). Those that follow within a window are
+    folded into one `closed` event: `count` connections, with the bytes and the time they took together.
+    """
 
     transport: str = ""
     source_ip: str = ""
@@ -226,14 +289,130 @@ class Network(Struct, frozen=True, omit_defaults=True, gc=False):
     destination_port: int = 0
     destination_host: str = ""
     initiated: bool | None = None
+    state: Literal["", "opened", "closed"] = ""
+    bytes_sent: int | None = None
+    bytes_received: int | None = None
+    duration_ns: int | None = None
+    count: int = 1
 
 
 class Dns(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A name that was asked for, and what came back."""
+    """A name that was asked for, and what came back. `type` is that of the question (`A`, `AAAA`, `TXT`)."""
 
     query: str
     answers: tuple[str, ...] = ()
     status: str = ""
+    type: str = ""
+
+
+class Auth(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How somebody proved who they are, or failed to. Where they came from is `network`, who they became is `user`.
+
+    `service` is the program that asked (sshd, sudo, su, login), `method` password, publickey and so on. `by_user` is
+    who became another, `command` what sudo was asked to run.
+    """
+
+    service: str = ""
+    method: str = ""
+    key_type: str = ""
+    key_fingerprint: str = ""
+    by_user: str = ""
+    tty: str = ""
+    command: str = ""
+    reason: str = ""
+
+
+class Account(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A change to who may use this host. `member` joined or left the group `name`; `old` and `new` are never secrets.
+
+    `privileged` says that the account is, or the group gives, root's power: uid 0, sudo, wheel, docker and the like.
+    """
+
+    kind: Literal["user", "group", "membership", "sudoers"]
+    name: str
+    change: Literal[
+        "added",
+        "removed",
+        "password",
+        "locked",
+        "unlocked",
+        "shell",
+        "home",
+        "id",
+        "member_added",
+        "member_removed",
+        "changed",
+    ]
+    id: int | None = None
+    member: str = ""
+    old: str = ""
+    new: str = ""
+    privileged: bool = False
+    duplicate_of: str = ""
+
+
+class Persistence(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Something that makes a program run again by itself. `mechanism` is cron, systemd_service, ssh_key and so on.
+
+    `name` tells several in one file apart, `command` is what it runs, `trigger` when, `run_as` as whom. `diff` is what
+    changed in its file, as a unified diff without secrets. `first_seen_ns` is when this host's inventory first had it.
+    """
+
+    mechanism: str
+    path: str
+    change: Literal["", "added", "changed", "removed"] = ""
+    name: str = ""
+    command: str = ""
+    trigger: str = ""
+    run_as: str = ""
+    owner: str = ""
+    package: str = ""
+    package_state: str = ""
+    hashes: dict[str, str] = {}
+    old_hashes: dict[str, str] = {}
+    diff: str = ""
+    first_seen_ns: int = 0
+
+
+class Privilege(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Power that a running process gained, or took over another process: `target_...` is who it traces."""
+
+    kind: Literal["user_id", "group_id", "capabilities", "ptrace"]
+    old_id: int | None = None
+    new_id: int | None = None
+    old_name: str = ""
+    new_name: str = ""
+    gained: tuple[str, ...] = ()
+    target_pid: int = 0
+    target_name: str = ""
+    target_exe: str = ""
+    target_user: str = ""
+
+
+class Module(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Code that was loaded into the kernel. `type` is a BPF program's, such as `tracing` or `kprobe`."""
+
+    kind: Literal["kernel_module", "bpf_program"]
+    name: str
+    id: int = 0
+    type: str = ""
+    size: int = 0
+    taints: str = ""
+
+
+class System(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The host itself changed, or is not as it seems. `path` is the mount point or the program that this is about.
+
+    `source` is what was mounted, `type` its file system. `shift_ns` is how far the clock was set ahead.
+    """
+
+    kind: Literal["mount", "unmount", "remount", "clock_set", "hidden_process", "deleted_program", "memory_program"]
+    path: str = ""
+    source: str = ""
+    type: str = ""
+    options: str = ""
+    covers: str = ""
+    shift_ns: int = 0
 
 
 class Registry(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -278,6 +457,12 @@ class Data(Struct, frozen=True, omit_defaults=True, gc=False):
     network: Network | None = None
     dns: Dns | None = None
     registry: Registry | None = None
+    auth: Auth | None = None
+    account: Account | None = None
+    persistence: Persistence | None = None
+    privilege: Privilege | None = None
+    module: Module | None = None
+    system: System | None = None
     log: Log | None = None
     loss: Loss | None = None
     health: Health | None = None

@@ -9,7 +9,26 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from shield.event import Action, Category, Container, Data, LogValue, Platform, Process, Severity, User
+from shield.event import (
+    Account,
+    Action,
+    Auth,
+    Category,
+    Container,
+    Data,
+    Dns,
+    File,
+    LogValue,
+    Module,
+    Network,
+    Persistence,
+    Platform,
+    Privilege,
+    Process,
+    Severity,
+    System,
+    User,
+)
 
 
 class ProcessFork(Struct, frozen=True, gc=False):
@@ -59,6 +78,41 @@ class ProcessSnapshot(Struct, frozen=True, gc=False):
     container: Container | None = None
 
 
+class Actor(Struct, frozen=True, gc=False):
+    """The process that did something. `process` and `user` are what the source could read of it, if it did.
+
+    They count only where the process's start was not seen; the normalizer knows better otherwise.
+    """
+
+    pid: int
+    start_ticks: int = 0
+    process: Process | None = None
+    user: User | None = None
+
+
+class Observation(Struct, frozen=True, gc=False):
+    """Something that happened on the host, other than a process's start or end. Only the part it is about is present.
+
+    `actor` is None where the source can't know who did it. `gaps` names what else it could not see.
+    """
+
+    ts_ns: int
+    category: Category
+    actor: Actor | None = None
+    user: User | None = None
+    container: Container | None = None
+    file: File | None = None
+    network: Network | None = None
+    dns: Dns | None = None
+    auth: Auth | None = None
+    account: Account | None = None
+    persistence: Persistence | None = None
+    privilege: Privilege | None = None
+    module: Module | None = None
+    system: System | None = None
+    gaps: tuple[str, ...] = ()
+
+
 class LogRecord(Struct, frozen=True, gc=False):
     """One record of a log, as its reader found it, not yet interpreted.
 
@@ -103,4 +157,4 @@ class RecordedEvent(Struct, frozen=True, gc=False):
     gaps: tuple[str, ...] = ()
 
 
-Record = ProcessFork | ProcessExec | ProcessExit | ProcessSnapshot
+Record = ProcessFork | ProcessExec | ProcessExit | ProcessSnapshot | Observation | LogRecord

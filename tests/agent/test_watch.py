@@ -10,18 +10,19 @@ import msgspec
 
 from shield.agent.configuration import YaraSettings
 from shield.agent.detection import Detection
+from shield.agent.feed import Feed
+from shield.agent.feeds import Feeds
 from shield.agent.identity import Identity
 from shield.agent.indicator_renewal import RenewedIndicators
-from shield.agent.losses import Losses
 from shield.agent.rulebook import Rulebook
-from shield.agent.watch import Parts, Summary, Watch, new_id
+from shield.agent.watch import Parts, Summary, Watch, id_bits, new_id
 from shield.agent.yara import YaraScanner
-from shield.collector.select import Selection
-from shield.collector.source import Count
+from shield.collector.source import Count, Kind
 from shield.event import Process, User
 from shield.exporter.jsonl import JsonlWriter
 from shield.normalizer.lineage import Lineage
-from shield.normalizer.process import Origin, ProcessNormalizer
+from shield.normalizer.live import LiveNormalizer
+from shield.normalizer.origin import Origin
 from shield.policy.load import built_in
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 from shield.scorer.baseline import Baseline, Status
@@ -45,6 +46,7 @@ class ScriptedSource:
     """Gives one batch a read; the losses a batch comes with are counted when it is read."""
 
     name = "scripted"
+    provides: frozenset[Kind] = frozenset(("process",))
     interval: float | None = 0.001
     blind_spots: tuple[str, ...] = ("Everything that isn't in the script.",)
 
@@ -107,18 +109,18 @@ def watched(
     book: Rulebook = BOOK,
 ) -> tuple[Summary, list[Any]]:
     identity = Identity("web-1", "linux", "agent-1", "scope")
-    losses = Losses(source.name, lambda: source.count().dropped, source.remedies, 600 * SECOND)
+    feeds = Feeds([Feed("process", [source], 600 * SECOND)])
+    feeds.open()
     output = tmp_path / "events.jsonl"
-    detection = Detection(identity, built_in(), book, losses, indicators, scanner)
+    detection = Detection(identity, built_in(), book, feeds, indicators, scanner)
     if state is not None:
         detection.remember(state)
     watch = Watch(
         Parts(
             identity=identity,
-            selection=Selection(source),
-            normalizer=ProcessNormalizer(Origin("web-1", "linux", new_id), Lineage("scope")),
+            feeds=feeds,
+            normalizer=LiveNormalizer(Origin("web-1", "linux", new_id), Lineage("scope"), id_bits),
             pipeline=detection.pipeline,
-            losses=losses,
             writer=JsonlWriter(output, fsync="never"),
             heartbeat_s=60,
             baseline=detection.baseline,
@@ -175,7 +177,7 @@ def test_what_was_captured_before_the_stop_is_still_written(tmp_path: Path) -> N
     source = ScriptedSource(at_stop=process(12, "/tmp/late"))
     _, events = watched(tmp_path, source, stopping=lambda: True)
     assert [event["data"]["process"]["exe"] for event in events if event["action"] == "ALERT"] == ["/tmp/late"]
-    assert source.calls == ["stop", "close"]
+    assert source.calls == ["open", "stop", "close"]
 
 
 def test_a_file_that_is_taken_away_is_told_as_tampering(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import yaml
 from shield.agent import configuration, rulebook, sources
 from shield.agent.configuration import Configuration, SourceSettings
 from shield.cli.main import app
+from shield.collector.source import Source
 from shield.event import Data, Event, decode, json_schema
 from shield.policy import load as policies
 from shield.policy.schema import Policy
@@ -209,16 +210,20 @@ def test_the_snippet_that_restores_bytes_runs() -> None:
     exec(only_block("events.md", "python", "kernel_bytes"), {})
 
 
+def candidates() -> Iterator[Source]:
+    return (source for group in sources.groups(SourceSettings()) for source in group.candidates)
+
+
 def test_what_the_sources_can_not_see_is_quoted_as_they_say_it() -> None:
     quoted = (DOCS / "sources.md").read_text()
-    for source in sources.candidates(SourceSettings()):
+    for source in candidates():
         for blind_spot in source.blind_spots:
             assert f"not seen {blind_spot}" in quoted, source.name
 
 
 def test_every_reason_of_a_loss_has_its_remedy_in_troubleshooting() -> None:
     reasons = set(first_column("troubleshooting.md", "reason"))
-    assert {reason for source in sources.candidates(SourceSettings()) for reason in source.remedies} <= reasons
+    assert {reason for source in candidates() for reason in source.remedies} <= reasons
 
 
 def test_the_generated_reference_is_complete(reference: Path) -> None:

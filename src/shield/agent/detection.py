@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shield.agent.companion import Companion
+from shield.agent.feeds import Feeds
 from shield.agent.identity import Identity
 from shield.agent.indicator_renewal import RenewedIndicators
-from shield.agent.losses import Losses
 from shield.agent.pipeline import Pipeline
 from shield.agent.reload import Reload, Renewed
 from shield.agent.rulebook import Rulebook
@@ -23,14 +23,14 @@ CORRELATIONS = "correlations"
 
 
 class Detection:
-    """What judges events. `losses` are the source's; `indicators` and `scanner` are None where none are configured."""
+    """What judges events of the `feeds`. `indicators` and `scanner` are None where none are configured."""
 
     def __init__(
         self,
         identity: Identity,
         policy: PolicyInForce,
         book: Rulebook,
-        losses: Losses,
+        feeds: Feeds,
         indicators: RenewedIndicators | None = None,
         scanner: YaraScanner | None = None,
     ) -> None:
@@ -41,8 +41,8 @@ class Detection:
         witnesses = (self.baseline,) if indicators is None else (self.baseline, indicators)
         scorer = Scorer(book.ruleset, policy.policy, book.databases, witnesses)
         scorer.prepare(identity.os)
-        self.pipeline = Pipeline(scorer, policy, identity.agent_id, losses.gaps, self.baseline)
-        self._losses = losses
+        self.pipeline = Pipeline(scorer, policy, identity.agent_id, feeds.gaps, self.baseline)
+        self._feeds = feeds
         self.advice = book.ruleset.advice()
         """What to do next, by rule id."""
         self._companions: list[Companion] = []
@@ -91,7 +91,7 @@ class Detection:
         policy = renewed.policy.policy
         self.pipeline.replace(renewed.scorer, renewed.policy)
         self.baseline.adjust(policy.baseline)
-        self._losses.window_ns = policy.story.window_ns
+        self._feeds.taint(policy.story.window_ns)
         if self._indicators is not None:
             self._indicators.judge_by(policy)
         if self.scanner is not None:

@@ -11,7 +11,7 @@ class Losses:
     """Follows the drop counters of one `source`; `remedies` say for each reason what the user can do."""
 
     def __init__(self, source: str, dropped: Dropped, remedies: Mapping[str, str], window_ns: int) -> None:
-        self._source = source
+        self.source = source
         self._dropped = dropped
         self._remedies = remedies
         self.window_ns = window_ns
@@ -24,7 +24,7 @@ class Losses:
         self._look(event.ts_ns)
         if not self._known or event.ts_ns - self._last_ns > self.window_ns:
             return ()
-        return (f"{self._source} has lost {self._known} records, the last within {self.window_ns // 10**9} s",)
+        return (f"{self.source} has lost {self._known} records, the last within {self.window_ns // 10**9} s",)
 
     def news(self, now_ns: int) -> Loss | None:
         """Return what was lost since the last call, None for nothing."""
@@ -35,7 +35,7 @@ class Losses:
         if not new:
             return None
         remedy = " ".join(dict.fromkeys(self._remedies.get(reason, "") for reason in new)).strip()
-        return Loss(source=self._source, dropped=new, remedy=remedy)
+        return Loss(source=self.source, dropped=new, remedy=remedy)
 
     def _look(self, now_ns: int) -> Mapping[str, int]:
         dropped = self._dropped()

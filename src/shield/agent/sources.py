@@ -4,8 +4,9 @@ import sys
 from collections.abc import Iterator
 
 from shield.agent.configuration import SourceSettings
-from shield.collector.select import Selection, only, open_first
-from shield.collector.source import Source
+from shield.agent.feed import Feed
+from shield.agent.feeds import Feeds
+from shield.collector.select import Group, only
 from shield.record import ProcessSnapshot
 
 if sys.platform == "linux":
@@ -14,15 +15,21 @@ else:
     from shield.collector import portable as platform
 
 
-def candidates(settings: SourceSettings) -> list[Source]:
-    """Return the sources that the settings allow, best first, none opened. Raises ValueError for one not known here."""
-    found = platform.candidates(platform.SourceOptions(settings.ring_bytes, settings.args_limit, settings.poll_seconds))
-    return found if settings.use == "auto" else only(found, settings.use)
+def groups(settings: SourceSettings) -> list[Group]:
+    """Return the sources that the settings allow, by what they tell of, none opened.
+
+    Raises ValueError for one not known here.
+    """
+    found = platform.groups(platform.SourceOptions(settings.ring_bytes, settings.args_limit, settings.poll_seconds))
+    if settings.use == "auto":
+        return found
+    first, *rest = found
+    return [Group(first.kind, only(first.candidates, settings.use)), *rest]
 
 
-def select(settings: SourceSettings) -> Selection:
-    """Open the best source there is. Raises SourceUnavailable with the reasons of all."""
-    return open_first(candidates(settings))
+def feeds(settings: SourceSettings, window_ns: int) -> Feeds:
+    """Return the feeds of this host, none opened; a loss taints evidence for `window_ns`. Raises ValueError."""
+    return Feeds([Feed(group.kind, group.candidates, window_ns) for group in groups(settings)])
 
 
 def snapshot() -> Iterator[ProcessSnapshot]:

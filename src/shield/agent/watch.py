@@ -4,7 +4,6 @@ One thread, one loop. It waits in the kernel until there is something to read, a
 """
 
 import random
-import select
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -14,21 +13,24 @@ from msgspec import Struct
 
 from shield import __version__
 from shield.agent.companion import Change, Companion, Told
+from shield.agent.feed import Feed
+from shield.agent.feeds import Feeds
 from shield.agent.health import Usage, notice
 from shield.agent.identity import Identity
 from shield.agent.losses import Losses
 from shield.agent.pace import Pace
 from shield.agent.pipeline import Pipeline, Tally
 from shield.agent.yara import Finding, YaraScanner
-from shield.collector.select import Selection
 from shield.event import Event, Health, Ledger, Loss, Tamper, encode, uuid7
 from shield.exporter.jsonl import JsonlWriter
-from shield.normalizer.process import SNAPSHOT_FOLDED, ProcessNormalizer
+from shield.normalizer.live import LiveNormalizer
+from shield.normalizer.process import SNAPSHOT_FOLDED
 from shield.record import Record
 from shield.scorer.baseline import Baseline
 
 _IDLE_S = 0.25
 _CARE_S = 1.0
+_ID_BITS = 74
 _SNAPSHOT = "procfs_snapshot"
 _FORGOTTEN_REMEDIES = {
     "too_many_groups": "Group by fewer fields, or shorten the timespan, in the correlation rule with so many groups.",
@@ -60,10 +62,9 @@ class Parts(Struct, frozen=True):
     """What a watch is made of; `view` is None where nobody looks."""
 
     identity: Identity
-    selection: Selection
-    normalizer: ProcessNormalizer
+    feeds: Feeds
+    normalizer: LiveNormalizer
     pipeline: Pipeline
-    losses: Losses
     writer: JsonlWriter
     heartbeat_s: float
     view: View | None = None
@@ -76,7 +77,7 @@ class Parts(Struct, frozen=True):
 class Summary(Struct, frozen=True):
     """What a watch has done, for the user who ends it."""
 
-    source: str
+    sources: tuple[str, ...]
     tally: Tally
     ledgers: tuple[Ledger, ...]
     uptime_s: float
@@ -84,9 +85,14 @@ class Summary(Struct, frozen=True):
     peak_rss_bytes: int
 
 
+def id_bits() -> int:
+    """Return the random part of an event's id."""
+    return random.getrandbits(_ID_BITS)
+
+
 def new_id(ts_ns: int) -> str:
     """Return a new event id for an event of that time."""
-    return uuid7(ts_ns // 1_000_000, random.getrandbits(74))
+    return uuid7(ts_ns // 1_000_000, random.getrandbits(_ID_BITS))
 
 
 class Watch:
@@ -94,10 +100,9 @@ class Watch:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._source = parts.selection.source
+        self._feeds = parts.feeds
         self._usage = Usage()
-        self._kept = self._touched = 0
-        self._snapshot_seen = self._snapshot_folded = 0
+        self._touched = self._snapshot_seen = 0
         self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, _OUTPUT_REMEDIES, 0)
         self._forgotten = Losses(
             "correlations", lambda: parts.pipeline.scorer.correlations.dropped, _FORGOTTEN_REMEDIES, 0
@@ -107,13 +112,13 @@ class Watch:
         """Take in the processes that are running already."""
         for record in records:
             self._snapshot_seen += 1
-            self._parts.normalizer.event(record)
+            self._parts.normalizer.events(record)
 
     def run(self, stopping: Callable[[], bool], duration_s: float | None = None) -> Summary:
         """Watch until `stopping` or for `duration_s`, then drain what was captured, and return the summary."""
         end = time.monotonic() + duration_s if duration_s is not None else float("inf")
         next_care, next_heartbeat = 0.0, 0.0
-        wait, pace = self._waiter(), Pace()
+        pace = Pace()
         while not stopping() and (now := time.monotonic()) < end:
             if now >= next_care:
                 next_care = now + _CARE_S
@@ -122,54 +127,32 @@ class Watch:
                 next_heartbeat = now + self._parts.heartbeat_s
                 self._beat()
             self._follow_up()
-            if not wait(max(0.0, min(_IDLE_S, end - now))):
-                continue
+            self._feeds.wait(max(0.0, min(_IDLE_S, end - now)))
             gather_s = pace.gather_s()
             if gather_s:
                 time.sleep(gather_s)
-            records = self._source.read()
-            self._take(records)
-            pace.note(len(records), now)
+            pace.note(sum([self._take(*batch) for batch in self._feeds.read()]), now)
         return self._finish()
 
-    def _waiter(self) -> Callable[[float], bool]:
-        """Return the function that sleeps, the given seconds at most, until it is time to read, and says if it is."""
-        fd = self._source.fileno()
-        if fd is None:
-            return self._polled(self._source.interval or _IDLE_S)
-        poll = select.epoll()
-        poll.register(fd, select.EPOLLIN)
-
-        def wait(most: float) -> bool:
-            poll.poll(most)
-            return True  # not every record wakes its reader
-
-        return wait
-
-    def _polled(self, interval: float) -> Callable[[float], bool]:
-        due = time.monotonic() + interval
-
-        def wait(most: float) -> bool:
-            nonlocal due
-            if self._source.count().pending:
-                return True
-            time.sleep(max(0.0, min(most, due - time.monotonic())))
-            if time.monotonic() < due:
-                return False
-            due = time.monotonic() + interval
-            return True
-
-        return wait
-
-    def _take(self, records: list[Record]) -> None:
-        event_of, finish = self._parts.normalizer.event, self._parts.pipeline.finish
-        drafts = (event_of(record) for record in records)
-        events = [finish(draft) for draft in drafts if draft is not None]
-        self._kept += len(events)
+    def _take(self, feed: Feed, records: list[Record]) -> int:
+        """Judge and emit the events of one feed's records; return how many records there were."""
+        events_of, finish = self._parts.normalizer.events, self._parts.pipeline.finish
+        events: list[Event] = []
+        for record in records:
+            drafts = events_of(record)
+            if isinstance(drafts, str):
+                feed.folded[drafts] += 1
+                continue
+            feed.kept += 1
+            for draft in drafts:
+                if draft.gaps:
+                    _count_gaps(feed, draft)
+                events.append(finish(draft))
         self._emit(events)
         if self._parts.scanner is not None:
             for event in events:
                 self._parts.scanner.offer(event)
+        return len(records)
 
     def _follow_up(self) -> None:
         """Emit what the scanner has found, each as another event about the same."""
@@ -191,7 +174,7 @@ class Watch:
     def _care(self) -> None:
         """Tell of losses and tampering, retry what could not be written, let the view fold."""
         now_ns = time.time_ns()
-        lost = [self._parts.losses.news(now_ns), self._output_losses.news(now_ns)]
+        lost = [*self._feeds.care(now_ns), self._output_losses.news(now_ns)]
         self._emit([self._noticed(news) for news in (*lost, self._tampering()) if news])
         self._tell([told for companion in self._parts.companions for told in companion.care()])
         self._parts.writer.flush(now_ns)
@@ -211,18 +194,15 @@ class Watch:
         self._emit([*([self._noticed(forgotten)] if forgotten else []), self._heartbeat()])
 
     def _finish(self) -> Summary:
-        self._take(self._source.read())  # a polled source sees only what is there when it is asked
-        self._source.stop()
-        while records := self._source.read():
-            self._take(records)
+        for batch in self._feeds.last():
+            self._take(*batch)
         self._follow_up()
         self._care()
-        self._source.close()
         self._tell([told for companion in self._parts.companions for told in companion.close()])
         self._beat()
         self._parts.writer.close()
         return Summary(
-            source=self._source.name,
+            sources=self._feeds.names,
             tally=self._parts.pipeline.tally,
             ledgers=self._ledgers(),
             uptime_s=self._usage.uptime_s,
@@ -241,7 +221,7 @@ class Watch:
         return Tamper(what="the events file was changed by another program", detail=told)
 
     def _noticed(self, content: Health | Loss | Tamper) -> Event:
-        draft = notice(self._parts.identity, content, time.time_ns(), random.getrandbits(74))
+        draft = notice(self._parts.identity, content, time.time_ns(), id_bits())
         return self._parts.pipeline.finish(draft)
 
     def _heartbeat(self, changes: tuple[str, ...] = ()) -> Event:
@@ -253,13 +233,13 @@ class Watch:
                 uptime_s=round(self._usage.uptime_s, 3),
                 cpu_s=round(self._usage.cpu_s, 3),
                 rss_bytes=self._usage.peak_rss_bytes,
-                source=self._source.name,
+                source=", ".join(self._feeds.names),
                 rules=parts.pipeline.scorer.rules,
                 events=dict(tally.categories),
                 alerts=tally.actions.get("ALERT", 0),
                 ledgers=self._ledgers(),
-                blind_spots=self._source.blind_spots,
-                refused=tuple(str(refusal) for refusal in parts.selection.refused),
+                blind_spots=self._feeds.blind_spots,
+                refused=tuple(str(refusal) for refusal in self._feeds.refused),
                 baseline=parts.baseline.status.summary if parts.baseline is not None else "",
                 changes=changes,
             )
@@ -267,21 +247,10 @@ class Watch:
 
     def _ledgers(self) -> tuple[Ledger, ...]:
         parts = self._parts
-        folded = dict(parts.normalizer.folded)
-        remembered = folded.pop(SNAPSHOT_FOLDED, 0)
-        counted = self._source.count()
-        writer = parts.writer
+        writer, known = parts.writer, self._snapshot_seen
         return (
-            Ledger(
-                source=self._source.name,
-                seen=counted.seen,
-                kept=self._kept,
-                filtered=counted.filtered,
-                folded=folded,
-                dropped=counted.dropped,
-                pending=counted.pending,
-            ),
-            Ledger(source=_SNAPSHOT, seen=self._snapshot_seen, folded={SNAPSHOT_FOLDED: remembered}),
+            *self._feeds.ledgers(),
+            Ledger(source=_SNAPSHOT, seen=known, folded={SNAPSHOT_FOLDED: known} if known else {}),
             Ledger(
                 source="jsonl",
                 seen=parts.pipeline.tally.events,
@@ -291,6 +260,14 @@ class Watch:
             ),
             *([parts.scanner.ledger()] if parts.scanner is not None else []),
         )
+
+
+def _count_gaps(feed: Feed, draft: Event) -> None:
+    process = draft.data.process
+    if process is None:
+        feed.unattributed += draft.category != "log_record"
+    elif process.truncated:
+        feed.truncated += 1
 
 
 def _is_change(event: Event) -> bool:

@@ -14,7 +14,7 @@ from shield.agent.configuration import SourceSettings
 from shield.agent.identity import identify
 from shield.cli.baseline import stored_summary
 from shield.cli.errors import quiet_end
-from shield.collector.source import Source, SourceUnavailable
+from shield.collector.source import Kind, Source, SourceUnavailable
 from shield.text import printable
 
 _GOOD, _BAD = "green", "yellow"
@@ -25,11 +25,13 @@ def doctor(
 ) -> None:
     """Try every source of events on this host, and say what works, what it can't see and how to mend it.
 
-    Each source is really opened and closed again. Exit code 1 if not the best one can be used.
+    Each source is really opened and closed again. Exit code 1 if not the best source of processes can be used, or none
+    of something else.
     """
-    found = [_examined(source) for source in sources.candidates(SourceSettings())]
+    groups = sources.groups(SourceSettings())
+    found = [_examined(group.kind, source) for group in groups for source in group.candidates]
+    used = _used(found)
     baseline = stored_summary()
-    used = next((report["source"] for report in found if report["works"]), None)
     with quiet_end():
         if as_json:
             host = identify().host
@@ -37,12 +39,27 @@ def doctor(
             print(json.dumps(told, indent=2))
         else:
             _show(found, used, baseline)
-    if used != found[0]["source"]:
+    if used.get("process") != found[0]["source"] or len(used) < len(groups):
         raise typer.Exit(1)
 
 
-def _examined(source: Source) -> dict[str, Any]:
-    report: dict[str, Any] = {"source": source.name, "works": True, "blind_spots": list(source.blind_spots)}
+def _used(found: list[dict[str, Any]]) -> dict[str, str]:
+    """Return for each kind of telemetry the source that would tell of it."""
+    used: dict[str, str] = {}
+    for report in found:
+        if report["works"] and report["kind"] not in used:
+            used |= {kind: report["source"] for kind in report["provides"] if kind not in used}
+    return used
+
+
+def _examined(kind: Kind, source: Source) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "kind": kind,
+        "source": source.name,
+        "provides": sorted(source.provides),
+        "works": True,
+        "blind_spots": list(source.blind_spots),
+    }
     try:
         source.open()
     except SourceUnavailable as refusal:
@@ -52,16 +69,21 @@ def _examined(source: Source) -> dict[str, Any]:
     return report
 
 
-def _show(found: list[dict[str, Any]], used: str | None, baseline: str) -> None:
+def _show(found: list[dict[str, Any]], used: dict[str, str], baseline: str) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(Text(f"Shield {__version__} on {printable(identify().host)}"))
     for report in found:
         works = report["works"]
-        state = ("used" if report["source"] == used else "works") if works else "can't be used"
-        console.print(Text.assemble("\n", (f"{report['source']:<10}", "bold"), (state, _GOOD if works else _BAD)))
+        state = _purpose(report, used) if works else "can't be used"
+        console.print(Text.assemble("\n", (f"{report['source']:<12}", "bold"), (state, _GOOD if works else _BAD)))
         if not works:
             console.print(Text(printable(f"  why      {report['reason']}")))
             console.print(Text(printable(f"  to mend  {report['remedy']}")))
         for blind_spot in report["blind_spots"]:
             console.print(Text(printable(f"  not seen {blind_spot}")))
-    console.print(Text.assemble("\n", ("baseline  ", "bold"), printable(baseline)))
+    console.print(Text.assemble("\n", ("baseline    ", "bold"), printable(baseline)))
+
+
+def _purpose(report: dict[str, Any], used: dict[str, str]) -> str:
+    kinds = [kind for kind in report["provides"] if used.get(kind) == report["source"]]
+    return f"used for {', '.join(kinds)}" if kinds else "works, not needed"

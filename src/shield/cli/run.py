@@ -15,20 +15,20 @@ from shield import __version__
 from shield.agent import sources, statefolder
 from shield.agent.configuration import Configuration, OutputSettings, SourceSettings
 from shield.agent.detection import Detection
+from shield.agent.feeds import Feeds
 from shield.agent.identity import identify
-from shield.agent.losses import Losses
 from shield.agent.rulecache import RuleCache, default_folder
-from shield.agent.watch import Parts, Summary, Watch, new_id
+from shield.agent.watch import Parts, Summary, Watch, id_bits, new_id
 from shield.cli.errors import fail
 from shield.cli.loading import load_configuration, load_indicators, load_policy, load_rules, load_scanner
 from shield.cli.summary import of_ledger, of_tally, of_usage, tell
-from shield.collector.select import Selection
-from shield.collector.source import Source, SourceUnavailable
+from shield.collector.source import SourceUnavailable
 from shield.exporter.background import NonBlockingWriter
 from shield.exporter.console import ConsoleView
 from shield.exporter.jsonl import JsonlWriter, OutputError, default_path
 from shield.normalizer.lineage import Lineage
-from shield.normalizer.process import Origin, ProcessNormalizer
+from shield.normalizer.live import ENDED_MOST, LiveNormalizer
+from shield.normalizer.origin import Origin
 from shield.policy.load import PolicyInForce
 
 _HOUR_S, _DAY_S = 3600, 86_400
@@ -57,18 +57,17 @@ def run(
     indicators = load_indicators(settings.indicators, in_force)
     scanner = load_scanner(settings.yara, in_force)
     asked = _Asked()
-    selection = _open_source(settings.source)
+    feeds = _open_feeds(settings.source, in_force)
     try:
         writer = _open_output(settings.output, output)
-        losses = _losses(selection.source, in_force)
-        detection = Detection(identify(), in_force, book, losses, indicators, scanner)
+        detection = Detection(identify(), in_force, book, feeds, indicators, scanner)
         _remember(detection, settings)
         book.keep(RuleCache(default_folder()))
         detection.stay_current(places, policy_file, book)
         asked.renew = detection.renew
-        _watch(settings, detection, asked, losses, writer, selection, duration, console, everything)
+        _watch(settings, detection, asked, feeds, writer, duration, console, everything)
     finally:
-        selection.source.close()
+        feeds.close()
 
 
 def _remember(detection: Detection, settings: Configuration) -> None:
@@ -82,9 +81,8 @@ def _watch(
     settings: Configuration,
     detection: Detection,
     asked: "_Asked",
-    losses: Losses,
+    feeds: Feeds,
     writer: JsonlWriter,
-    selection: Selection,
     duration: float | None,
     console: bool,
     everything: bool,
@@ -93,13 +91,14 @@ def _watch(
     terminal = NonBlockingWriter(sys.stdout) if console else None
     out = cast("TextIO", terminal)
     view = ConsoleView(Console(file=out), detection.advice, everything=everything) if terminal else None
+    origin = Origin(identity.host, identity.os, new_id)
+    normalizer = LiveNormalizer(origin, Lineage(identity.scope, ended_most=ENDED_MOST), id_bits)
     watch = Watch(
         Parts(
             identity=identity,
-            selection=selection,
-            normalizer=ProcessNormalizer(Origin(identity.host, identity.os, new_id), Lineage(identity.scope)),
+            feeds=feeds,
+            normalizer=normalizer,
             pipeline=detection.pipeline,
-            losses=losses,
             writer=writer,
             heartbeat_s=settings.heartbeat_seconds,
             view=view,
@@ -110,7 +109,7 @@ def _watch(
         )
     )
     watch.remember(sources.snapshot())
-    tell(_greeting(detection, selection, writer.path))
+    tell(_greeting(detection, feeds, writer.path))
     gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
     summary = watch.run(lambda: asked.to_stop, duration)
     if view is not None and terminal is not None:
@@ -141,18 +140,15 @@ class _Asked:
             self.renew()
 
 
-def _losses(source: Source, policy: PolicyInForce) -> Losses:
-    window_ns = policy.policy.story.window_ns
-    return Losses(source.name, lambda: source.count().dropped, source.remedies, window_ns)
-
-
-def _open_source(settings: SourceSettings) -> Selection:
+def _open_feeds(settings: SourceSettings, policy: PolicyInForce) -> Feeds:
     try:
-        return sources.select(settings)
+        feeds = sources.feeds(settings, policy.policy.story.window_ns)
+        feeds.open()
     except SourceUnavailable as refusal:
         fail(f"no source of events can be used: {refusal.reason}; {refusal.remedy}", 3)
     except ValueError as error:
         fail(str(error))
+    return feeds
 
 
 def _open_output(settings: OutputSettings, path: Path | None) -> JsonlWriter:
@@ -170,11 +166,11 @@ def _open_output(settings: OutputSettings, path: Path | None) -> JsonlWriter:
         fail(str(error))
 
 
-def _greeting(detection: Detection, selection: Selection, path: Path) -> list[str]:
-    refused = [f"  not {refusal.source}: {refusal.reason}; {refusal.remedy}" for refusal in selection.refused]
+def _greeting(detection: Detection, feeds: Feeds, path: Path) -> list[str]:
+    refused = [f"  not {refusal.source}: {refusal.reason}; {refusal.remedy}" for refusal in feeds.refused]
     host, pipeline = detection.identity.host, detection.pipeline
     return [
-        f"Shield {__version__} watches {host} through {selection.source.name}. Alert-only: it changes nothing here.",
+        f"Shield {__version__} watches {host} through {', '.join(feeds.names)}. Alert-only: it changes nothing here.",
         *refused,
         f"  {pipeline.scorer.rules} rules, policy {pipeline.policy.label}, events to {path}. Ctrl-C stops.",
     ]
@@ -182,8 +178,9 @@ def _greeting(detection: Detection, selection: Selection, path: Path) -> list[st
 
 def _farewell(summary: Summary) -> list[str]:
     lost = sum(sum(ledger.dropped.values()) for ledger in summary.ledgers)
+    verdict = f"{lost:,} LOST" if lost else "nothing lost"
     return [
-        f"Shield stopped after watching through {summary.source}: {f'{lost:,} LOST' if lost else 'nothing lost'}.",
+        f"Shield stopped after watching through {', '.join(summary.sources)}: {verdict}.",
         *of_tally(summary.tally),
         *(of_ledger(ledger) for ledger in summary.ledgers),
         of_usage(summary.uptime_s, summary.cpu_s, summary.peak_rss_bytes),

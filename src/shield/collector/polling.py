@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import psutil
 
-from shield.collector.source import Count
+from shield.collector.source import Count, Kind
 from shield.event import Process, User
 from shield.record import ProcessExec, ProcessExit, Record
 from shield.text import decode
@@ -38,6 +38,7 @@ def creation_ticks(pid: int) -> int:
 class PollingSource:
     """The processes that are there at each poll, `interval` seconds apart."""
 
+    provides: frozenset[Kind] = frozenset(("process",))
     name = "psutil"
     remedies: dict[str, str] = {  # noqa: RUF012
         "ended_before_read": "Poll more often, or run Shield as root so that it can use a kernel source."

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from shield.collector.polling import PollingSource
-from shield.collector.source import Source
+from shield.collector.select import Group
 from shield.record import ProcessSnapshot
 
 
@@ -17,9 +17,9 @@ class SourceOptions(Struct, frozen=True):
     poll_seconds: float = 1.0
 
 
-def candidates(options: SourceOptions) -> list[Source]:
+def groups(options: SourceOptions) -> list[Group]:
     """Return the one source there is, not opened."""
-    return [PollingSource(options.poll_seconds)]
+    return [Group("process", [PollingSource(options.poll_seconds)])]
 
 
 def snapshot() -> Iterator[ProcessSnapshot]:

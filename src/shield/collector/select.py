@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from shield.collector.source import Source, SourceUnavailable
+from shield.collector.source import Kind, Source, SourceUnavailable
+
+
+class Group(Struct, frozen=True):
+    """The sources that tell of one kind of thing, best first; one of them is used."""
+
+    kind: Kind
+    candidates: Sequence[Source]
 
 
 class Selection(Struct, frozen=True):
@@ -24,6 +31,8 @@ def open_first(candidates: Sequence[Source]) -> Selection:
             refused.append(refusal)
         else:
             return Selection(source, tuple(refused))
+    if len(refused) == 1:
+        raise refused[0]
     reasons = " | ".join(f"{refusal.source}: {refusal.reason}" for refusal in refused)
     remedies = " | ".join(dict.fromkeys(refusal.remedy for refusal in refused))
     names = ", ".join(source.name for source in candidates)

@@ -3,11 +3,15 @@
 A source never blocks in `read` and never loses silently: whatever it could not deliver is in `count()`.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from shield.record import Record
+
+
+Kind = Literal["process", "network", "dns", "file", "identity", "account", "persistence", "privilege", "kernel"]
+"""What a host is watched for."""
 
 
 class SourceUnavailable(Exception):
@@ -36,6 +40,8 @@ class Count(Struct, frozen=True):
 class Source(Protocol):
     """A stream of raw records from the host."""
 
+    provides: frozenset[Kind]
+    """The kinds of telemetry it gives; of several sources that give the same kind, one is used."""
     name: str
     """Short name used in the ledger, for example `ebpf`."""
     blind_spots: tuple[str, ...]
@@ -54,7 +60,10 @@ class Source(Protocol):
         ...
 
     def read(self) -> list[Record]:
-        """Return the records captured since the last call, oldest first, at most a bounded batch; never blocks."""
+        """Return the records captured since the last call, oldest first, at most a bounded batch; never blocks.
+
+        Raises OSError where the source has died; it can be closed and opened again then.
+        """
         ...
 
     def count(self) -> Count:

@@ -2,7 +2,8 @@
 
 A process is known by its pid and its start time together, so a reused pid is a new process. What stood above a process
 is fixed when it is forked: a parent that ends, or replaces its image, or hands its children to init (a double fork)
-changes nothing for those it has started. Ended processes are forgotten at once; their children keep what they need.
+changes nothing for those it has started. Of ended processes the latest are remembered, for what other sources tell of
+them comes a little later; the rest are forgotten. Their children keep what they need.
 
 A story is everything that comes from one start by a dispatcher, a program that starts unrelated work for others (init,
 sshd, cron, a container's shim): one login, one job, one service. Its id is the correlation id of all its events.
@@ -11,7 +12,9 @@ sshd, cron, a container's shim): one login, one job, one service. Its id is the 
 import hashlib
 from typing import NamedTuple
 
-from shield.event import Ancestor, Process, User
+import msgspec
+
+from shield.event import Ancestor, Container, Process, User
 
 ANCESTORS_MOST = 32
 PARENT_CMDLINE_MOST = 4096
@@ -45,9 +48,15 @@ _UNKNOWN = Image("", "", "", "")
 
 
 class Node:
-    """A living process. `parent` started it; `above` are all its ancestors, the parent first."""
+    """A process. `parent` started it; `above` are all its ancestors, the parent first.
 
-    __slots__ = ("_line", "above", "entity_id", "image", "parent", "pid", "start_ns", "story", "ticks")
+    `process`, `user` and `container` are what its last exec showed, or that of the process that forked it.
+    """
+
+    __slots__ = (
+        *("_doing", "_line", "above", "container", "entity_id", "image", "parent", "pid", "process", "start_ns"),
+        *("story", "ticks", "user"),
+    )
 
     def __init__(self, pid: int, ticks: int, start_ns: int, parent: Ancestor, above: tuple[Ancestor, ...]) -> None:
         self.pid = pid
@@ -57,13 +66,34 @@ class Node:
         self.above = above
         self.entity_id = f"{pid}-{ticks}"
         self.image = _UNKNOWN
+        self.process: Process | None = None
+        self.user: User | None = None
+        self.container: Container | None = None
         self.story = ""
         self._line: tuple[Ancestor, tuple[Ancestor, ...]] | None = None
+        self._doing: Process | None = None
 
     def run(self, image: Image) -> None:
         """Replace what this process runs."""
         self.image = image
-        self._line = None
+        self._line = self._doing = None
+
+    def doing(self) -> Process | None:
+        """Return this process as the doer of something: what it runs, without its arguments and environment."""
+        if self._doing is None and self.process is not None:
+            self._doing = msgspec.structs.replace(
+                self.process,
+                pid=self.pid,
+                ppid=self.parent.pid,
+                entity_id=self.entity_id,
+                start_ns=self.start_ns,
+                cmdline=_cut(self.process.cmdline, PARENT_CMDLINE_MOST),
+                args=(),
+                args_length=0,
+                truncated=False,
+                env={},
+            )
+        return self._doing
 
     def line(self) -> tuple[Ancestor, tuple[Ancestor, ...]]:
         """Return this process as a parent, and as the first of the ancestors, for those it starts."""
@@ -80,7 +110,7 @@ class Node:
             entity_id=self.entity_id,
             name=name,
             exe=exe,
-            cmdline=cmdline if len(cmdline) <= cmdline_most else cmdline[: cmdline_most - 1] + "…",
+            cmdline=_cut(cmdline, cmdline_most),
             user=user,
             start_ns=self.start_ns,
             known=self.image is not _UNKNOWN,
@@ -90,14 +120,17 @@ class Node:
 class Lineage:
     """The tree of at most `capacity` processes; where there are more, the longest untouched are forgotten (counted).
 
-    `scope` names the host and its boot: it makes story ids differ between hosts and boots.
+    `scope` names the host and its boot: it makes story ids differ between hosts and boots. The last `ended_most`
+    processes that have ended are remembered for `doer`.
     """
 
-    def __init__(self, scope: str, capacity: int = 131_072) -> None:
+    def __init__(self, scope: str, capacity: int = 131_072, ended_most: int = 0) -> None:
         self.forgotten = 0
         self._scope = scope
         self._capacity = capacity
+        self._ended_most = ended_most
         self._nodes: dict[int, Node] = {}
+        self._ended: dict[int, Node] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -109,6 +142,14 @@ class Lineage:
             return None
         return node
 
+    def doer(self, pid: int, ticks: int) -> Node | None:
+        """Return the process of that pid and start, as `find` does, or one that ended a little while ago."""
+        living = self.find(pid, ticks)
+        if living is not None:
+            return living
+        ended = self._ended.get(pid)
+        return ended if ended is not None and (ended.ticks == ticks or not ticks or not ended.ticks) else None
+
     def fork(self, pid: int, ticks: int, start_ns: int, ppid: int, parent_ticks: int) -> Node:
         """Add the process that `ppid` created; one that is known already is left as it is."""
         known = self.find(pid, ticks)
@@ -116,13 +157,16 @@ class Lineage:
             return known
         return self._add(pid, ticks, start_ns, ppid, parent_ticks)
 
-    def exec(self, process: Process, user: User, ticks: int, parent_ticks: int) -> Node:
+    def exec(
+        self, process: Process, user: User, ticks: int, parent_ticks: int, container: Container | None = None
+    ) -> Node:
         """Record what `process` runs now; a process that is not known yet is added below its `ppid`."""
         node = self.find(process.pid, ticks)
         if node is None or (not ticks and node.parent.pid != process.ppid):
             node = self._add(process.pid, ticks, process.start_ns, process.ppid, parent_ticks)
         node.start_ns = process.start_ns
         node.run(Image(process.name, process.exe, process.cmdline, user.effective_name or user.name))
+        node.process, node.user, node.container = process, user, container
         return node
 
     def exit(self, pid: int, ticks: int) -> Node | None:
@@ -130,7 +174,15 @@ class Lineage:
         node = self.find(pid, ticks)
         if node is not None:
             del self._nodes[pid]
+            if self._ended_most:
+                self._remember(node)
         return node
+
+    def _remember(self, node: Node) -> None:
+        self._ended.pop(node.pid, None)
+        self._ended[node.pid] = node
+        if len(self._ended) > self._ended_most:
+            del self._ended[next(iter(self._ended))]
 
     def _add(self, pid: int, ticks: int, start_ns: int, ppid: int, parent_ticks: int) -> Node:
         maker = self.find(ppid, parent_ticks) if ppid else None
@@ -138,6 +190,7 @@ class Lineage:
             parent, above = maker.line()
             node = Node(pid, ticks, start_ns, parent, above)
             node.image = maker.image
+            node.process, node.user, node.container = maker.process, maker.user, maker.container
             self._touch(maker)
         else:
             parent = Ancestor(pid=ppid, known=False)
@@ -157,6 +210,10 @@ class Lineage:
         if maker is not None and not _dispatches(maker):
             return maker.story
         return hashlib.blake2b(f"{self._scope}:{node.entity_id}".encode(), digest_size=8).hexdigest()
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _dispatches(node: Node) -> bool:

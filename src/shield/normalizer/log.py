@@ -6,7 +6,7 @@ children do is one story, whether or not its start was recorded.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -33,12 +33,13 @@ class LogNormalizer:
     """Turns log records, in their order, into events without a verdict.
 
     `scope` names the run: it makes the stories of one differ from another's. The trees of the hosts longest untouched
-    are forgotten where there are very many.
+    are forgotten where there are very many. `lineages` are the trees of hosts that are known from elsewhere.
     """
 
-    def __init__(self, scope: str = "replay") -> None:
+    def __init__(self, scope: str = "replay", lineages: Mapping[str, Lineage] | None = None) -> None:
         self._scope = scope
-        self._lineages: OrderedDict[str, Lineage] = OrderedDict()
+        known = (lineages or {}).items()
+        self._lineages: OrderedDict[str, Lineage] = OrderedDict((host.casefold(), lineage) for host, lineage in known)
         self._host = ""
         self._lineage = Lineage(scope)
 
@@ -101,6 +102,7 @@ class LogNormalizer:
             network=reading.network,
             dns=reading.dns,
             registry=reading.registry,
+            auth=reading.auth,
             log=Log(
                 record.os,
                 reading.service,
@@ -142,7 +144,7 @@ class LogNormalizer:
     def _doer(self, process: Process, user: User | None) -> Node | None:
         """Return the process that did something, which enters the tree where its image is known."""
         ticks = _ticks(process.entity_id)
-        node = self._lineage.find(process.pid, ticks)
+        node = self._lineage.doer(process.pid, ticks)
         if node is None and process.exe:
             return self._enter(process, user.effective_name or user.name if user else "", ticks)
         return node

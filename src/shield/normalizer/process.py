@@ -1,16 +1,14 @@
 """Process records become events: joined to their ancestors, named by their story, with every gap in sight.
 
-An event leaves here without a verdict: action ALLOW, score 0, no signals, no sequence number.
+An event leaves here without a verdict.
 """
-
-from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
-from shield.event import Ancestor, Category, Data, Event, Platform, Process
+from shield.event import Ancestor, Data, Event, Process
 from shield.normalizer.lineage import Lineage, Node
-from shield.record import ProcessExec, ProcessExit, ProcessFork, ProcessSnapshot, Record
+from shield.normalizer.origin import Origin
+from shield.record import ProcessExec, ProcessExit, ProcessFork, ProcessSnapshot
 from shield.text import encode
 
 FORK_FOLDED = "fork_into_lineage"
@@ -18,77 +16,46 @@ EXIT_FOLDED = "exit_of_fork_without_exec"
 SNAPSHOT_FOLDED = "snapshot_into_lineage"
 
 
-class Origin(NamedTuple):
-    """The host whose records are normalized."""
-
-    host: str
-    os: Platform
-    new_id: Callable[[int], str]
-    """Gives each event its id, from its time in Unix nanoseconds."""
+ProcessRecord = ProcessFork | ProcessExec | ProcessExit | ProcessSnapshot
 
 
 class ProcessNormalizer:
-    """Turns the records of one source, in their order, into events; what becomes no event is counted in `folded`."""
+    """Turns process records, in their order, into events."""
 
     def __init__(self, origin: Origin, lineage: Lineage) -> None:
-        self.folded: dict[str, int] = {}
         self._origin = origin
         self._lineage = lineage
 
-    def event(self, record: Record) -> Event | None:
-        """Return the event of a record, None where it only adds to the lineage."""
-        if type(record) is ProcessExec:
+    def event(self, record: ProcessRecord) -> Event | str:
+        """Return the event of a record, or into what it was folded where it only adds to the lineage."""
+        if isinstance(record, ProcessExec):
             return self._started(record)
-        if type(record) is ProcessExit:
+        if isinstance(record, ProcessExit):
             return self._ended(record)
-        if type(record) is ProcessFork:
+        if isinstance(record, ProcessFork):
             self._lineage.fork(record.pid, record.start_ticks, record.ts_ns, record.ppid, record.parent_start_ticks)
-            return self._fold(FORK_FOLDED)
-        if type(record) is ProcessSnapshot:
-            self._lineage.exec(record.process, record.user, record.start_ticks, 0)
-            return self._fold(SNAPSHOT_FOLDED)
-        raise TypeError(f"no normalizer for {type(record).__name__}")
+            return FORK_FOLDED
+        self._lineage.exec(record.process, record.user, record.start_ticks, 0, record.container)
+        return SNAPSHOT_FOLDED
 
     def _started(self, record: ProcessExec) -> Event:
         process = record.process
-        node = self._lineage.exec(process, record.user, record.start_ticks, record.parent_start_ticks)
+        node = self._lineage.exec(process, record.user, record.start_ticks, record.parent_start_ticks, record.container)
         if process.entity_id != node.entity_id:
             process = msgspec.structs.replace(process, entity_id=node.entity_id)
         data = Data(
             process=process, parent=node.parent, ancestors=node.above, user=record.user, container=record.container
         )
-        return self._draft("process_start", record.ts_ns, data, node.story, _gaps(record, node))
+        return self._origin.draft("process_start", record.ts_ns, data, node.story, _gaps(record, node))
 
-    def _ended(self, record: ProcessExit) -> Event | None:
+    def _ended(self, record: ProcessExit) -> Event | str:
         node = self._lineage.exit(record.pid, record.start_ticks)
         if not record.execed:
-            return self._fold(EXIT_FOLDED)
+            return EXIT_FOLDED
         process = _ended_process(record, node)
         data = Data(process=process, parent=node.parent if node else None)
         gaps = () if node else (f"the start of pid {record.pid} was not seen",)
-        return self._draft("process_exit", record.ts_ns, data, node.story if node else "", gaps)
-
-    def _fold(self, reason: str) -> None:
-        self.folded[reason] = self.folded.get(reason, 0) + 1
-
-    def _draft(self, category: Category, ts_ns: int, data: Data, story: str, gaps: tuple[str, ...]) -> Event:
-        return Event(
-            ts=ts_ns // 1_000_000_000,
-            host=self._origin.host,
-            category=category,
-            action="ALLOW",
-            score=0,
-            rationale="low_signal",
-            data=data,
-            policy_version="",
-            dedupe_key="",
-            correlation_id=story,
-            event_id=self._origin.new_id(ts_ns),
-            ts_ns=ts_ns,
-            os=self._origin.os,
-            evidence_complete=not gaps,
-            gaps=gaps,
-        )
+        return self._origin.draft("process_exit", record.ts_ns, data, node.story if node else "", gaps)
 
 
 def _gaps(record: ProcessExec, node: Node) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from shield.collector.linux.audit_stream import AuditStream
 from shield.collector.linux.clock import BootClock
 from shield.collector.linux.netlink import HEADER, open_socket
 from shield.collector.linux.procfs import ARGS_LIMIT, ProcessGone, ProcfsReader
-from shield.collector.source import Count, SourceUnavailable
+from shield.collector.source import Count, Kind, SourceUnavailable
 from shield.event import Process, User
 from shield.record import ProcessExec, ProcessSnapshot, Record
 
@@ -48,6 +48,7 @@ class AuditSource:
     `args_limit` bytes of argv are kept.
     """
 
+    provides: frozenset[Kind] = frozenset(("process",))
     name = "audit"
     interval: float | None = None
     blind_spots: tuple[str, ...] = (

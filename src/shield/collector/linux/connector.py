@@ -7,44 +7,24 @@ Only processes are reported: the start and end of a thread count as filtered. Th
 first thread as the end of the process, also where other threads go on, or one of them replaces the program.
 """
 
-import errno
-import os
-import select
-import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import TICK_NS, BootClock
-from shield.collector.linux.netlink import HEADER, NLMSG_DONE, message, open_socket
-from shield.collector.linux.process_event import (
-    EXEC,
-    EXIT,
-    FORK,
-    IGNORE,
-    LISTEN,
-    NONE,
-    ProcessEvent,
-    SequenceGaps,
-    parse,
-    subscription,
-)
+from shield.collector.linux.event_socket import EventSocket, refusal
+from shield.collector.linux.process_event import EXEC, EXIT, FORK, ProcessEvent, SequenceGaps
 from shield.collector.linux.procfs import ARGS_LIMIT, ProcessGone, ProcfsReader
-from shield.collector.source import Count, SourceUnavailable
+from shield.collector.source import Count, Kind, SourceUnavailable
 from shield.event import Process, User
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 
-_NETLINK_CONNECTOR = 11
-_GROUP = 1
-_MESSAGE_BYTES = 4096
 _BATCH = 1024
 _REFRESH_S = 1.0
-_ACKNOWLEDGEMENT_MS = 1000
 _KNOWN_MOST = 65_536
 # /proc gives a start in whole ticks, rounded down; the two clocks are compared at slightly different moments.
 _CLOCK_SLACK_NS = 20_000_000
@@ -64,6 +44,7 @@ class _Known(NamedTuple):
 class ConnectorSource:
     """Every fork, exec and end on the host. `buffer_bytes` sizes the socket, `args_limit` bytes of argv are kept."""
 
+    provides: frozenset[Kind] = frozenset(("process",))
     name = "connector"
     interval: float | None = None
     blind_spots: tuple[str, ...] = (
@@ -77,43 +58,36 @@ class ConnectorSource:
     }
 
     def __init__(self, buffer_bytes: int = 1 << 25, args_limit: int = ARGS_LIMIT) -> None:
-        self._buffer_bytes = buffer_bytes
+        self._events = EventSocket(buffer_bytes)
         self._args_limit = args_limit
         self._clock = BootClock()
         self._names = UserNames()
         self._procfs = ProcfsReader(self._clock, self._names)
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._gaps = SequenceGaps()
-        self._waiting: list[ProcessEvent] = []
+        self._unread: list[ProcessEvent] = []
         self._refreshed = 0.0
         self._boot_offset_ns = 0
         self._seen = 0
         self._filtered: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
-        self._socket: socket.socket | None = None
-        self._listening = False
 
     def open(self) -> None:
         """Subscribe to process events. Raises SourceUnavailable."""
         try:
-            self._socket = open_socket(_NETLINK_CONNECTOR, _GROUP, self._buffer_bytes)
-            error = self._subscribe(self._socket)
+            self._events.open()
         except OSError as refused:
-            self.close()
-            raise SourceUnavailable(self.name, *_why(refused.errno)) from None
-        if error:
-            self.close()
-            raise SourceUnavailable(self.name, *_why(error))
+            raise SourceUnavailable(self.name, *refusal(refused.errno)) from None
 
     def fileno(self) -> int | None:
         """Return the socket; it becomes readable with every event."""
-        return self._socket.fileno() if self._socket else None
+        return self._events.fileno()
 
     def read(self) -> list[Record]:
         """Return up to 1,024 records, oldest first."""
         self._refresh()
         records: list[Record] = []
-        for event in self._events():
+        for event in self._arrived():
             record = self._record(event)
             if record is not None:
                 records.append(record)
@@ -124,61 +98,22 @@ class ConnectorSource:
 
         `not_delivered` is exact from the first message of each CPU on, and known with the next message of that CPU.
         """
-        return Count(self._seen, dict(self._filtered), dict(self._dropped), pending=len(self._waiting))
+        pending = self._events.pending + len(self._unread)
+        return Count(self._seen + self._events.pending, dict(self._filtered), dict(self._dropped), pending)
 
     def stop(self) -> None:
         """Unsubscribe."""
-        if self._socket is not None and self._listening:
-            self._listening = False
-            with suppress(OSError):  # closing the socket ends the flow as well
-                self._socket.send(message(NLMSG_DONE, subscription(IGNORE, 0), flags=0))
+        self._events.stop()
 
     def close(self) -> None:
         """Unsubscribe, count what was not read, and close the socket."""
         self.stop()
-        if self._socket is not None:
-            self._waiting.extend(self._arrived(self._socket))
-            self._socket.close()
-            self._socket = None
+        self._unread.extend(self._arrived())
+        self._events.close()
 
-    def _subscribe(self, opened: socket.socket) -> int:
-        """Start the flow; return the kernel's error, 0 for none. What arrives before its answer is kept."""
-        nonce = int.from_bytes(os.urandom(3))
-        opened.send(message(NLMSG_DONE, subscription(LISTEN, nonce), flags=0))
-        self._listening = True
-        readable = select.poll()
-        readable.register(opened, select.POLLIN)
-        deadline = time.monotonic() + _ACKNOWLEDGEMENT_MS / 1000
-        while time.monotonic() < deadline and readable.poll(_ACKNOWLEDGEMENT_MS):
-            for event in self._arrived(opened):
-                if event.what == NONE and event.acknowledges == nonce + 1:
-                    self._filtered["other_event"] += 1
-                    return event.status
-                self._waiting.append(event)
-        return errno.ENOMSG
-
-    def _events(self) -> Iterator[ProcessEvent]:
-        """Yield the events that are there, at most one batch."""
-        held = self._waiting[:_BATCH]
-        del self._waiting[:_BATCH]
-        yield from held
-        if self._socket is not None:
-            yield from self._arrived(self._socket, _BATCH - len(held))
-
-    def _arrived(self, opened: socket.socket, most: int = _BATCH) -> Iterator[ProcessEvent]:
-        """Yield the events in the socket, counting each and those that are missing before it."""
-        for _ in range(most):
-            try:
-                raw, (sender, _) = opened.recvfrom(_MESSAGE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                continue  # the numbers of the events that follow show how many were lost
-            if sender != 0:
-                continue
-            event = parse(raw[HEADER.size :])
+    def _arrived(self) -> Iterator[ProcessEvent]:
+        """Yield the events that are there, at most one batch, counting each and those that are missing before it."""
+        for event in self._events.receive(_BATCH):
             self._seen += 1
             if event is None:
                 self._dropped["unreadable"] += 1
@@ -278,15 +213,3 @@ def _gaps(process: Process) -> tuple[str, ...]:
         (process.namespaces is None, "the namespaces could not be read"),
     )
     return tuple(text for missing, text in gaps if missing)
-
-
-def _why(code: int | None) -> tuple[str, str]:
-    """Return reason and remedy for a refusal of the kernel."""
-    if code in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ECONNREFUSED, errno.ENOMSG):
-        return (
-            "no process events connector answers here",
-            "run Shield in the host's own pid, user and network namespaces, on a kernel with CONFIG_PROC_EVENTS",
-        )
-    if code in (errno.EPERM, errno.EACCES):
-        return "the process events connector is not permitted", "run Shield as root, or give it CAP_NET_ADMIN"
-    return os.strerror(code or errno.EIO), "use another source"

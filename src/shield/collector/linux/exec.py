@@ -11,7 +11,7 @@ from shield.collector.linux.clock import BootClock
 from shield.collector.linux.exec_record import RecordDecoder
 from shield.collector.linux.libbpf import BpfError, BpfObject
 from shield.collector.linux.ring import RingBuffer
-from shield.collector.source import Count, SourceUnavailable
+from shield.collector.source import Count, Kind, SourceUnavailable
 from shield.record import Record
 
 ARGS_LIMIT_MOST = 1 << 18
@@ -30,6 +30,7 @@ class EbpfSource:
     """Every fork, exec and exit on the host. `ring_bytes` is a power of two; `args_limit` bytes of argv are kept."""
 
     name: str = "ebpf"
+    provides: frozenset[Kind] = frozenset(("process",))
     interval: float | None = None
     blind_spots: tuple[str, ...] = (
         f"Only the first {ENV_LIMIT} bytes of a process's environment are searched for LD_PRELOAD and the like.",

@@ -12,7 +12,7 @@ from shield.collector.linux.connector import ConnectorSource
 from shield.collector.linux.exec import EbpfSource
 from shield.collector.linux.procfs import ARGS_LIMIT, ProcessGone, ProcfsReader
 from shield.collector.polling import PollingSource
-from shield.collector.source import Source
+from shield.collector.select import Group
 from shield.record import ProcessSnapshot
 
 
@@ -24,13 +24,18 @@ class SourceOptions(Struct, frozen=True):
     poll_seconds: float = 1.0
 
 
-def candidates(options: SourceOptions) -> list[Source]:
-    """Return the sources in the order in which they are worth trying, none opened."""
+def groups(options: SourceOptions) -> list[Group]:
+    """Return what this platform is watched for, and the sources in the order in which they are worth trying."""
     return [
-        EbpfSource(options.ring_bytes, options.args_limit),
-        AuditSource(args_limit=options.args_limit),
-        ConnectorSource(args_limit=options.args_limit),
-        PollingSource(options.poll_seconds, _exact_start_ticks()),
+        Group(
+            "process",
+            [
+                EbpfSource(options.ring_bytes, options.args_limit),
+                AuditSource(args_limit=options.args_limit),
+                ConnectorSource(args_limit=options.args_limit),
+                PollingSource(options.poll_seconds, _exact_start_ticks()),
+            ],
+        ),
     ]
 
 

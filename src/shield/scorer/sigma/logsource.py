@@ -33,9 +33,16 @@ OBSERVED: dict[Category, str] = {
     "file_delete": "file_delete",
     "file_attribute": "file_change",
     "registry_change": "registry_set",
-    "module_load": "image_load",
+    "network_listen": "network_listen",
+    "auth_success": "authentication",
+    "auth_failure": "authentication",
+    "privilege_change": "privilege_change",
+    "account_change": "account_change",
+    "persistence_change": "persistence_change",
+    "module_load": "module_load",
+    "system_change": "system_change",
 }
-"""Sigma's category of what Shield observes itself."""
+"""Sigma's category of what Shield observes itself; where Sigma has none, the event's own."""
 
 _KINDS: dict[str, tuple[str, ...]] = {
     "registry_add": ("registry_event",),
