@@ -11,6 +11,7 @@ settings.register_profile("shield", deadline=None)
 settings.load_profile("shield")
 
 os.environ["SHIELD_STATE"] = ""  # what one test's agent has seen must not be another's baseline
+os.environ["SHIELD_RUNTIME"] = ""  # nor its status that of the agent which watches this host
 _LIVE = Path(__file__).parent / "live"
 
 

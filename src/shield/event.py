@@ -278,7 +278,8 @@ class Network(Struct, frozen=True, omit_defaults=True, gc=False):
     """A connection or a listening socket. `initiated` says that this host opened it; None where that is not known.
 
     The first connection of a process to a destination is told at once (`opened`). Those that follow within a window are
-    folded into one `closed` event: `count` connections, with the bytes and the time they took together.
+    folded into one `closed` event: `count` connections, with the bytes and the time they took together. It is `failed`
+    where none of them was ever established: refused, or not answered.
     """
 
     transport: str = ""
@@ -289,7 +290,7 @@ class Network(Struct, frozen=True, omit_defaults=True, gc=False):
     destination_port: int = 0
     destination_host: str = ""
     initiated: bool | None = None
-    state: Literal["", "opened", "closed"] = ""
+    state: Literal["", "opened", "closed", "failed"] = ""
     bytes_sent: int | None = None
     bytes_received: int | None = None
     duration_ns: int | None = None
@@ -403,7 +404,8 @@ class Module(Struct, frozen=True, omit_defaults=True, gc=False):
 class System(Struct, frozen=True, omit_defaults=True, gc=False):
     """The host itself changed, or is not as it seems. `path` is the mount point or the program that this is about.
 
-    `source` is what was mounted, `type` its file system. `shift_ns` is how far the clock was set ahead.
+    `source` is what was mounted, `type` its file system; `old_options` are those before a remount. `shift_ns` is how far
+    the clock was set ahead.
     """
 
     kind: Literal["mount", "unmount", "remount", "clock_set", "hidden_process", "deleted_program", "memory_program"]
@@ -413,6 +415,7 @@ class System(Struct, frozen=True, omit_defaults=True, gc=False):
     options: str = ""
     covers: str = ""
     shift_ns: int = 0
+    old_options: str = ""
 
 
 class Registry(Struct, frozen=True, omit_defaults=True, gc=False):

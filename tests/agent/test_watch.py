@@ -14,8 +14,9 @@ from shield.agent.feed import Feed
 from shield.agent.feeds import Feeds
 from shield.agent.identity import Identity
 from shield.agent.indicator_renewal import RenewedIndicators
+from shield.agent.parts import Parts
 from shield.agent.rulebook import Rulebook
-from shield.agent.watch import Parts, Summary, Watch, id_bits, new_id
+from shield.agent.watch import Summary, Watch, id_bits, new_id
 from shield.agent.yara import YaraScanner
 from shield.collector.source import Count, Kind
 from shield.event import Process, User

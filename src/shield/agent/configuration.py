@@ -46,10 +46,18 @@ class YaraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     queue: Annotated[int, Meta(ge=1, le=65_536)] = 1024
 
 
+class BudgetSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the host the agent may use, of one core and resident, before it gives up quiet events."""
+
+    cpu_percent: Annotated[float, Meta(gt=0, le=100)] = 30.0
+    memory_mib: Annotated[int, Meta(ge=64, le=65_536)] = 256
+
+
 class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. `policy` and `rules` are paths; the built-in ones are used where they lack.
 
     `state` is the folder of what the agent remembers from one run to the next; null is the usual place.
+    `self_test_hours` is how often it tests itself; null is never.
     """
 
     source: SourceSettings = SourceSettings()
@@ -59,6 +67,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     indicators: tuple[PathText, ...] = ()
     yara: YaraSettings = YaraSettings()
     state: PathText | None = None
+    budget: BudgetSettings = BudgetSettings()
+    self_test_hours: Annotated[float, Meta(gt=0, le=8760)] | None = 1.0
     heartbeat_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
 

@@ -43,6 +43,11 @@ class Usage:
         return time.process_time() - self._cpu
 
     @property
+    def rss_bytes(self) -> int:
+        """The memory that is resident now."""
+        return psutil.Process().memory_info().rss
+
+    @property
     def peak_rss_bytes(self) -> int:
         """The most memory that was resident."""
         # getrusage(2) would count what ran in this process before it became Shield, such as a shell or a test runner.

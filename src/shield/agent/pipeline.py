@@ -21,15 +21,17 @@ Gaps = Callable[[Event], tuple[str, ...]]
 
 
 class Tally(Struct):
-    """What has come out so far."""
+    """What has come out so far, and how many events of it were `written`: all but those that were withdrawn."""
 
     events: int = 0
+    written: int = 0
     categories: dict[str, int] = {}
     actions: dict[Action, int] = {}
 
     def add(self, event: Event) -> None:
         """Count one event."""
         self.events += 1
+        self.written += 1
         self.categories[event.category] = self.categories.get(event.category, 0) + 1
         self.actions[event.action] = self.actions.get(event.action, 0) + 1
 
@@ -69,6 +71,10 @@ class Pipeline:
             self._baseline.learn(event, event.action)
         return event
 
+    def withdraw(self) -> None:
+        """Let the last event not be written: the next one takes its number, so that numbers have no gap."""
+        self.tally.written -= 1
+
     def _judged(self, draft: Event, signals: tuple[Signal, ...]) -> Event:
         found = self.scorer.assess(draft, signals)
         score = found.score
@@ -88,7 +94,7 @@ class Pipeline:
             event_id=draft.event_id,
             ts_ns=draft.ts_ns,
             agent_id=self._agent_id,
-            seq=self.tally.events + 1,
+            seq=self.tally.written + 1,
             os=draft.os,
             severity=gate.severity(score, action),
             attack=found.attack,
@@ -104,5 +110,5 @@ class Pipeline:
 
     def _as_it_is(self, draft: Event) -> Event:
         return msgspec.structs.replace(
-            draft, policy_version=self.policy.label, agent_id=self._agent_id, seq=self.tally.events + 1
+            draft, policy_version=self.policy.label, agent_id=self._agent_id, seq=self.tally.written + 1
         )

@@ -6,32 +6,26 @@ One thread, one loop. It waits in the kernel until there is something to read, a
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from shield import __version__
 from shield.agent.companion import Change, Companion, Told
 from shield.agent.feed import Feed
-from shield.agent.feeds import Feeds
-from shield.agent.health import Usage, notice
-from shield.agent.identity import Identity
+from shield.agent.health import notice
 from shield.agent.losses import Losses
 from shield.agent.pace import Pace
-from shield.agent.pipeline import Pipeline, Tally
-from shield.agent.yara import Finding, YaraScanner
+from shield.agent.parts import Parts
+from shield.agent.pipeline import Tally
+from shield.agent.status import StatusFile
+from shield.agent.vitals import Vitals
+from shield.agent.yara import Finding
 from shield.event import Event, Health, Ledger, Loss, Tamper, encode, uuid7
-from shield.exporter.jsonl import JsonlWriter
-from shield.normalizer.live import LiveNormalizer
-from shield.normalizer.process import SNAPSHOT_FOLDED
 from shield.record import Record
-from shield.scorer.baseline import Baseline
 
 _IDLE_S = 0.25
 _CARE_S = 1.0
 _ID_BITS = 74
-_SNAPSHOT = "procfs_snapshot"
 _FORGOTTEN_REMEDIES = {
     "too_many_groups": "Group by fewer fields, or shorten the timespan, in the correlation rule with so many groups.",
     "too_much_memory": "Shorten the timespans of correlation rules, or group by fields with fewer values.",
@@ -44,34 +38,6 @@ _OUTPUT_REMEDIES = {
     "io_error": "Look at the disk: the kernel's log names the error.",
     "unwritable": "Make the events file's folder writable again.",
 }
-
-
-class View(Protocol):
-    """Where people watch."""
-
-    def show(self, event: Event) -> None:
-        """Show one event."""
-        ...
-
-    def tick(self, now_ns: int) -> None:
-        """Let time pass while nothing happens."""
-        ...
-
-
-class Parts(Struct, frozen=True):
-    """What a watch is made of; `view` is None where nobody looks."""
-
-    identity: Identity
-    feeds: Feeds
-    normalizer: LiveNormalizer
-    pipeline: Pipeline
-    writer: JsonlWriter
-    heartbeat_s: float
-    view: View | None = None
-    show_all: bool = False
-    baseline: Baseline | None = None
-    scanner: YaraScanner | None = None
-    companions: Sequence[Companion] = ()
 
 
 class Summary(Struct, frozen=True):
@@ -101,8 +67,9 @@ class Watch:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._feeds = parts.feeds
-        self._usage = Usage()
-        self._touched = self._snapshot_seen = 0
+        self._vitals = Vitals(parts)
+        self._companions = self._looked_after()
+        self._touched = 0
         self._output_losses = Losses("jsonl", lambda: parts.writer.dropped, _OUTPUT_REMEDIES, 0)
         self._forgotten = Losses(
             "correlations", lambda: parts.pipeline.scorer.correlations.dropped, _FORGOTTEN_REMEDIES, 0
@@ -111,7 +78,7 @@ class Watch:
     def remember(self, records: Iterable[Record]) -> None:
         """Take in the processes that are running already."""
         for record in records:
-            self._snapshot_seen += 1
+            self._vitals.known += 1
             self._parts.normalizer.events(record)
 
     def run(self, stopping: Callable[[], bool], duration_s: float | None = None) -> Summary:
@@ -147,7 +114,11 @@ class Watch:
             for draft in drafts:
                 if draft.gaps:
                     _count_gaps(feed, draft)
-                events.append(finish(draft))
+                event = finish(draft)
+                if self._vitals.keeps(event):
+                    events.append(event)
+                else:
+                    self._parts.pipeline.withdraw()
         self._emit(events)
         if self._parts.scanner is not None:
             for event in events:
@@ -165,6 +136,9 @@ class Watch:
         if not events:
             return
         self._parts.writer.write([encode(event) for event in events], time.time_ns())
+        self_test = self._parts.self_test
+        if self_test is not None and self_test.running:
+            self_test.note(events)
         view = self._parts.view
         if view is not None:
             for event in events:
@@ -174,9 +148,10 @@ class Watch:
     def _care(self) -> None:
         """Tell of losses and tampering, retry what could not be written, let the view fold."""
         now_ns = time.time_ns()
+        self._tell(self._vitals.care())
         lost = [*self._feeds.care(now_ns), self._output_losses.news(now_ns)]
         self._emit([self._noticed(news) for news in (*lost, self._tampering()) if news])
-        self._tell([told for companion in self._parts.companions for told in companion.care()])
+        self._tell([told for companion in self._companions for told in companion.care()])
         self._parts.writer.flush(now_ns)
         if self._parts.view is not None:
             self._parts.view.tick(now_ns)
@@ -190,24 +165,35 @@ class Watch:
 
     def _beat(self) -> None:
         """Emit a heartbeat, after what correlations had to forget since the last one."""
+        self._vitals.fade()
         forgotten = self._forgotten.news(time.time_ns())
         self._emit([*([self._noticed(forgotten)] if forgotten else []), self._heartbeat()])
+
+    def _looked_after(self) -> Sequence[Companion]:
+        """Return the companions: those the watch was given, and its own."""
+        parts = self._parts
+        own: list[Companion] = []
+        if parts.self_test is not None:
+            own.append(parts.self_test)
+        if parts.status_file is not None:
+            own.append(StatusFile(parts.status_file, self._vitals.status))
+        return (*parts.companions, *own)
 
     def _finish(self) -> Summary:
         for batch in self._feeds.last():
             self._take(*batch)
         self._follow_up()
         self._care()
-        self._tell([told for companion in self._parts.companions for told in companion.close()])
+        self._tell([told for companion in self._companions for told in companion.close()])
         self._beat()
         self._parts.writer.close()
         return Summary(
             sources=self._feeds.names,
             tally=self._parts.pipeline.tally,
-            ledgers=self._ledgers(),
-            uptime_s=self._usage.uptime_s,
-            cpu_s=self._usage.cpu_s,
-            peak_rss_bytes=self._usage.peak_rss_bytes,
+            ledgers=self._vitals.ledgers(),
+            uptime_s=self._vitals.usage.uptime_s,
+            cpu_s=self._vitals.usage.cpu_s,
+            peak_rss_bytes=self._vitals.usage.peak_rss_bytes,
         )
 
     def _tampering(self) -> Tamper | None:
@@ -225,41 +211,7 @@ class Watch:
         return self._parts.pipeline.finish(draft)
 
     def _heartbeat(self, changes: tuple[str, ...] = ()) -> Event:
-        parts = self._parts
-        tally = parts.pipeline.tally
-        return self._noticed(
-            Health(
-                version=__version__,
-                uptime_s=round(self._usage.uptime_s, 3),
-                cpu_s=round(self._usage.cpu_s, 3),
-                rss_bytes=self._usage.peak_rss_bytes,
-                source=", ".join(self._feeds.names),
-                rules=parts.pipeline.scorer.rules,
-                events=dict(tally.categories),
-                alerts=tally.actions.get("ALERT", 0),
-                ledgers=self._ledgers(),
-                blind_spots=self._feeds.blind_spots,
-                refused=tuple(str(refusal) for refusal in self._feeds.refused),
-                baseline=parts.baseline.status.summary if parts.baseline is not None else "",
-                changes=changes,
-            )
-        )
-
-    def _ledgers(self) -> tuple[Ledger, ...]:
-        parts = self._parts
-        writer, known = parts.writer, self._snapshot_seen
-        return (
-            *self._feeds.ledgers(),
-            Ledger(source=_SNAPSHOT, seen=known, folded={SNAPSHOT_FOLDED: known} if known else {}),
-            Ledger(
-                source="jsonl",
-                seen=parts.pipeline.tally.events,
-                kept=writer.written,
-                dropped=dict(writer.dropped),
-                pending=writer.pending,
-            ),
-            *([parts.scanner.ledger()] if parts.scanner is not None else []),
-        )
+        return self._noticed(self._vitals.health(changes))
 
 
 def _count_gaps(feed: Feed, draft: Event) -> None:

@@ -8,7 +8,21 @@ from typing import Annotated, cast
 import typer
 
 from shield import __version__
-from shield.cli import baseline, doctor, events, explain, indicators, replay, rules, run, show, timeline, why_not
+from shield.cli import (
+    baseline,
+    doctor,
+    events,
+    explain,
+    indicators,
+    inventory,
+    replay,
+    rules,
+    run,
+    show,
+    status,
+    timeline,
+    why_not,
+)
 from shield.cli.errors import quiet_end
 
 app = typer.Typer(
@@ -43,8 +57,10 @@ app.command()(timeline.timeline)
 app.command("why-not")(why_not.why_not)
 app.command()(replay.replay)
 app.command()(doctor.doctor)
+app.command()(status.status)
 app.add_typer(rules.app, name="rules")
 app.add_typer(indicators.app, name="indicators")
+app.add_typer(inventory.app, name="inventory")
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(show.app, name="show")
 

@@ -12,13 +12,14 @@ import typer
 from rich.console import Console
 
 from shield import __version__
-from shield.agent import sources, statefolder
+from shield.agent import sources, status
+from shield.agent.assembly import assemble, self_test, state_folder
 from shield.agent.configuration import Configuration, OutputSettings, SourceSettings
 from shield.agent.detection import Detection
 from shield.agent.feeds import Feeds
 from shield.agent.identity import identify
 from shield.agent.rulecache import RuleCache, default_folder
-from shield.agent.watch import Parts, Summary, Watch, id_bits, new_id
+from shield.agent.watch import Summary
 from shield.cli.errors import fail
 from shield.cli.loading import load_configuration, load_indicators, load_policy, load_rules, load_scanner
 from shield.cli.summary import of_ledger, of_tally, of_usage, tell
@@ -26,9 +27,6 @@ from shield.collector.source import SourceUnavailable
 from shield.exporter.background import NonBlockingWriter
 from shield.exporter.console import ConsoleView
 from shield.exporter.jsonl import JsonlWriter, OutputError, default_path
-from shield.normalizer.lineage import Lineage
-from shield.normalizer.live import ENDED_MOST, LiveNormalizer
-from shield.normalizer.origin import Origin
 from shield.policy.load import PolicyInForce
 
 _HOUR_S, _DAY_S = 3600, 86_400
@@ -72,7 +70,7 @@ def run(
 
 def _remember(detection: Detection, settings: Configuration) -> None:
     """Go on with what earlier runs have left, and keep it for later ones."""
-    folder = Path(settings.state) if settings.state else statefolder.default_folder()
+    folder = state_folder(settings)
     if folder is not None:
         tell(f"shield: {problem}" for problem in detection.remember(folder))
 
@@ -87,26 +85,18 @@ def _watch(
     console: bool,
     everything: bool,
 ) -> None:
-    identity = detection.identity
     terminal = NonBlockingWriter(sys.stdout) if console else None
     out = cast("TextIO", terminal)
     view = ConsoleView(Console(file=out), detection.advice, everything=everything) if terminal else None
-    origin = Origin(identity.host, identity.os, new_id)
-    normalizer = LiveNormalizer(origin, Lineage(identity.scope, ended_most=ENDED_MOST), id_bits)
-    watch = Watch(
-        Parts(
-            identity=identity,
-            feeds=feeds,
-            normalizer=normalizer,
-            pipeline=detection.pipeline,
-            writer=writer,
-            heartbeat_s=settings.heartbeat_seconds,
-            view=view,
-            show_all=everything,
-            baseline=detection.baseline,
-            scanner=detection.scanner,
-            companions=detection.companions,
-        )
+    watch = assemble(
+        settings,
+        detection,
+        feeds,
+        writer,
+        test=self_test(settings, feeds),
+        status_file=status.default_file(),
+        view=view,
+        show_all=everything,
     )
     watch.remember(sources.snapshot())
     tell(_greeting(detection, feeds, writer.path))

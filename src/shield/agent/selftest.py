@@ -1,0 +1,147 @@
+"""The self-test: does what happens on this host really arrive, and how quickly?
+
+A probe does one harmless thing of each kind in a process of its own (`shield.agent.probe`). What comes of it through
+the whole agent is recognised by the probe's pid or a token in its name. What doesn't come in time has failed: a blind
+spot that nobody would notice otherwise.
+"""
+
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from shield.agent import child
+from shield.agent.companion import Change, Told
+from shield.agent.probe import name_asked_for
+from shield.collector.source import Kind
+from shield.event import Event, Tamper
+
+FOLDER = "self-test"
+"""The folder, below the state's, in which a probe makes its files; it has to be watched."""
+
+_WAIT_S = 15.0
+_SETTLE_S = 3.0
+_NOT_PROBED: dict[Kind, str] = {
+    "account": "not probed: it would change this host's accounts",
+    "persistence": "not probed: it would make something run again",
+    "privilege": "not probed: it would look like an attack",
+    "kernel": "not probed: it would change the kernel or the mounts",
+}
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one kind: `arrived` after `delay_ms` milliseconds, or not; None where it could not be probed."""
+
+    kind: Kind
+    arrived: bool | None
+    detail: str
+    delay_ms: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether something was done that never arrived."""
+        return self.arrived is False
+
+
+class SelfTest:
+    """Runs probes: the first a few seconds after the start, then every `every_s` seconds. A companion of the watch.
+
+    `provided` says what the host is watched for now, `folder` is where the probe makes its files.
+    """
+
+    def __init__(self, folder: Path, provided: Callable[[], Iterable[Kind]], every_s: float = 3600.0) -> None:
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.finished_ns = 0
+        self._folder = folder
+        self._provided = provided
+        self._every_s = every_s
+        self._due = time.monotonic() + _SETTLE_S
+        self._probe: subprocess.Popen[bytes] | None = None
+        self._token = ""
+        self._began_ns = 0
+        self._deadline = 0.0
+        self._awaited: set[Kind] = set()
+        self._found: dict[Kind, Outcome] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether a probe's traces are being waited for."""
+        return self._probe is not None
+
+    def note(self, events: Sequence[Event]) -> None:
+        """Look for the probe's traces in `events`."""
+        for event in events:
+            kind = self._kind(event)
+            if kind in self._awaited:
+                delay_ms = round((time.time_ns() - max(self._began_ns, event.ts_ns)) / 1e6, 1)
+                self._found[kind] = Outcome(kind, True, f"arrived as {event.category}", delay_ms)
+                self._awaited.discard(kind)
+
+    def care(self) -> Sequence[Told]:
+        """Begin or end a test where it is time to; tell of what did not arrive."""
+        now = time.monotonic()
+        if self._probe is None:
+            return self._begin(now) if now >= self._due else ()
+        if self._awaited and now < self._deadline:
+            return ()
+        return self._finish(now)
+
+    def close(self) -> Sequence[Told]:
+        """End the probe that may still run."""
+        if self._probe is not None:
+            self._probe.kill()
+            self._probe.wait()
+            self._probe = None
+        return ()
+
+    def _begin(self, now: float) -> Sequence[Told]:
+        self._token = f"shield-{secrets.token_hex(6)}"
+        self._began_ns = time.time_ns()
+        provided = frozenset(self._provided())
+        self._awaited = {kind for kind in provided if kind not in _NOT_PROBED}
+        self._found = {kind: Outcome(kind, None, why) for kind, why in _NOT_PROBED.items() if kind in provided}
+        self._deadline = now + _WAIT_S
+        self._due = now + self._every_s
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._probe = child.start("shield.agent.probe", [self._token, str(self._folder)])
+        except OSError as error:
+            return (Tamper("the self-test could not be run", str(error)),)
+        return ()
+
+    def _finish(self, now: float) -> Sequence[Told]:
+        if self._probe is not None and self._probe.poll() is None:
+            self._probe.kill()
+        if self._probe is not None:
+            self._probe.wait()
+        self._probe = None
+        failed = [Outcome(kind, False, f"nothing arrived within {_WAIT_S:g} s") for kind in sorted(self._awaited)]
+        self._awaited = set()
+        before = {one.kind for one in self.outcomes if one.failed}
+        self.outcomes = (*sorted(self._found.values(), key=lambda one: one.kind), *failed)
+        self.finished_ns = time.time_ns()
+        mended = before - {one.kind for one in failed}
+        told: list[Told] = [Tamper("the self-test failed", f"{one.kind}: {one.detail}") for one in failed]
+        return [*told, *([Change(f"the self-test works again: {', '.join(sorted(mended))}")] if mended else [])]
+
+    def _kind(self, event: Event) -> Kind | None:
+        """Return the kind of what the probe did and `event` tells of, None for what is none of its doing."""
+        data = event.data
+        match event.category:
+            case "process_start" if data.process is not None and self._token in data.process.cmdline:
+                return "process"
+            case "network_connection" if self._is_the_probe(event):
+                return "network"
+            case "dns_query" if data.dns is not None and data.dns.query.rstrip(".") == name_asked_for(self._token):
+                return "dns"
+            case "file_create" | "file_write" | "file_rename" | "file_delete" if data.file is not None:
+                return "file" if self._token in data.file.path else None
+            case _:
+                return "identity" if data.log is not None and self._token in data.log.message else None
+
+    def _is_the_probe(self, event: Event) -> bool:
+        process = event.data.process
+        return process is not None and self._probe is not None and process.pid == self._probe.pid
