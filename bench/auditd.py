@@ -22,8 +22,10 @@ from bench.contestants import Contestant
 from bench.daemon import Daemon, wait_until, wait_until_quiet
 from bench.spawning import series, spawn
 
-_RULE = ("always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-F", "key=bench")
+_EXECS = ("always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-F", "key=bench")
+_CONNECTIONS = ("always,exit", "-F", "arch=b64", "-S", "connect,accept,accept4,bind", "-F", "key=bench")
 _KEY = "key=bench"
+_PLACES = ("/etc", "/root", "/home", "/var/spool/cron", "/usr/lib/systemd", "/usr/local/bin", "/usr/bin", "/usr/sbin")
 _BACKLOG = ("-b", "8192", "--backlog_wait_time", "60000", "-f", "1")
 _STATE = Path("/run/auditd.state")
 _DRAIN_S = 60.0
@@ -84,10 +86,16 @@ script = true
 """
 
 
+def _watch(folder: str) -> tuple[str, ...]:
+    """Return the rule for what is written, or changed in its attributes, below a folder."""
+    return ("always,exit", "-F", "arch=b64", "-S", "all", "-F", f"dir={folder}", "-F", "perm=wa", "-F", "key=bench")
+
+
 class Auditd(Contestant):
     """auditd with a rule that audits every execve and execveat of 64-bit programs."""
 
     name: ClassVar[str] = "auditd"
+    rules: ClassVar[tuple[tuple[str, ...], ...]] = (_EXECS,)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -117,18 +125,25 @@ class Auditd(Contestant):
         self._daemon.wait_until(lambda: kernel_audit.status().pid == self._daemon.pid)
         for name, value in (_BACKLOG[0:2], _BACKLOG[2:4], _BACKLOG[4:6]):
             kernel_audit.control(name, value)
-        kernel_audit.control("-a", *_RULE)
-        cleanup.callback(self._remove_rule)
+        cleanup.callback(self._remove_rules)
+        for rule in self.rules:
+            kernel_audit.control("-a", *rule)
         probe = series(1)
         spawn(probe.argv(0))
         self._daemon.wait_until(lambda: probe.argv(0) in self.executions())
 
-    def _remove_rule(self) -> None:
-        state, rules = kernel_audit.status(), kernel_audit.rules()
-        if state.pid != self._daemon.pid or not state.enabled or rules.count("\n") or _KEY not in rules:
+    def _remove_rules(self) -> None:
+        state, rules = kernel_audit.status(), kernel_audit.rules().splitlines()
+        ours = [rule for rule in rules if _KEY in rule]
+        if (
+            state.pid != self._daemon.pid
+            or not state.enabled
+            or len(ours) != len(rules)
+            or len(ours) != len(self.rules)
+        ):
             self.disturbed.append(f"{self.name}: another program changed the kernel's audit system: {state}; {rules}")
-        if _KEY in rules:
-            kernel_audit.control("-d", *_RULE)
+        for rule in self.rules[: len(ours)]:
+            kernel_audit.control("-d", *rule)
 
     def _stop(self, lost_before: int) -> None:
         """End auditd when the kernel's queue is empty and the log at rest; ask both what they lost."""
@@ -145,6 +160,16 @@ class Auditd(Contestant):
 
     def _queue_overflow(self) -> dict[str, int]:
         return {}
+
+
+class AuditdAll(Auditd):
+    """auditd with rules for about what Shield watches: execs, connections, and writes in the usual sensitive places.
+
+    The places are those of the rules that audit ships as examples (PCI DSS, STIG): accounts, cron, systemd, ssh, PAM.
+    """
+
+    name = "auditd_all"
+    rules = (_EXECS, _CONNECTIONS, *(_watch(path) for path in _PLACES if Path(path).is_dir()))
 
 
 class AuditdLaurel(Auditd):

@@ -14,6 +14,7 @@ from shield.agent.configuration import SourceSettings
 from shield.agent.identity import identify
 from shield.cli.baseline import stored_summary
 from shield.cli.errors import quiet_end
+from shield.cli.self_test import tested
 from shield.collector.source import Kind, Source, SourceUnavailable
 from shield.text import printable
 
@@ -22,12 +23,19 @@ _GOOD, _BAD = "green", "yellow"
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Do one harmless thing of each kind, and see whether it arrives.")
+    ] = False,
 ) -> None:
     """Try every source of events on this host, and say what works, what it can't see and how to mend it.
 
     Each source is really opened and closed again. Exit code 1 if not the best source of processes can be used, or none
-    of something else.
+    of something else, or if the self-test fails.
     """
+    if self_test:
+        with quiet_end():
+            tested(as_json)
+        return
     groups = sources.groups(SourceSettings())
     found = [_examined(group.kind, source) for group in groups for source in group.candidates]
     used = _used(found)

@@ -18,7 +18,7 @@ def rule(source: str, fields: str = "{Image: x}", number: int = 1, tags: str = "
 STARTS = "{product: linux, category: process_creation}"
 
 
-NOT_LIVE = "only read by `shield replay`, not collected live yet"
+NOT_LIVE = "only read by `shield replay`, not collected here"
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,10 @@ NOT_LIVE = "only read by `shield replay`, not collected live yet"
         (rule("{category: process_creation}"), ""),
         (rule("{product: windows, category: process_creation}"), "about windows; this host is linux"),
         (rule("{product: macos, category: process_creation}"), "Shield reads no log of product: macos"),
-        (rule("{product: linux, service: sshd}"), f"needs the log sshd: {NOT_LIVE}"),
-        (rule("{product: linux, category: file_event}"), f"needs file events: {NOT_LIVE}"),
+        (rule("{product: linux, service: sshd}"), ""),
+        (rule("{product: linux, service: auditd}"), f"needs the log auditd: {NOT_LIVE}"),
+        (rule("{product: linux, category: file_event}"), ""),
+        (rule("{product: linux, category: registry_set}", "{TargetObject: x}"), f"needs registry events: {NOT_LIVE}"),
         (rule(STARTS, "{OriginalFileName: x}"), "needs the field OriginalFileName: no live source fills it"),
         (rule(STARTS, "[{OriginalFileName: x}, {Image: x}]"), ""),
         (rule(STARTS, "{OriginalFileName: null, Image: x}"), ""),
@@ -39,6 +41,15 @@ NOT_LIVE = "only read by `shield replay`, not collected live yet"
 def test_a_rule_that_sees_nothing_is_told_why(about: Rule, why: str) -> None:
     assert lacks(about, live("linux")) == why
     assert [one.kind for one in idle(Ruleset((about,)), live("linux"))] == ([why] if why else [])
+
+
+def test_what_this_host_can_not_be_watched_for_no_rule_can_see() -> None:
+    of_files = rule("{product: linux, category: file_event}", "{TargetFilename: x}")
+    assert lacks(of_files, live("linux", {"process"})) == f"needs file events: {NOT_LIVE}"
+    assert lacks(of_files, live("linux", {"process", "file"})) == ""
+    assert (
+        lacks(rule("{product: linux, service: sshd}"), live("linux", {"process"})) == f"needs the log sshd: {NOT_LIVE}"
+    )
 
 
 def test_techniques_are_counted_under_each_tactic() -> None:

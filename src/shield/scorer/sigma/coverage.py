@@ -38,10 +38,11 @@ _EVENTS = {
 
 
 class Live(Struct, frozen=True):
-    """What a host's live sources give: the categories of their events, and the parts of `data` that they never fill."""
+    """What a host's live sources give: categories of events, logs, and the parts of `data` that they never fill."""
 
     os: Platform
     categories: frozenset[Category] = frozenset()
+    services: frozenset[str] = frozenset()
     unfilled: frozenset[str] = frozenset()
 
     @property
@@ -115,11 +116,11 @@ def lacks(rule: Rule, live: Live) -> str:
     unread = taxonomy.unread(rule.product, rule.service, rule.category)
     if unread:
         return f"Shield reads no log of {unread}"
-    if rule.service:
-        return f"needs the log {rule.service}: only read by `shield replay`, not collected live yet"
+    if rule.service and rule.service not in live.services:
+        return f"needs the log {rule.service}: only read by `shield replay`, not collected here"
     if rule.category and rule.category not in live.covered:
         needed = _EVENTS.get(rule.category, f"events of {rule.category}")
-        return f"needs {needed}: only read by `shield replay`, not collected live yet"
+        return f"needs {needed}: only read by `shield replay`, not collected here"
     missing = dict.fromkeys(one.field for one in comparisons(rule.condition) if _is_unfilled(one.field, live))
     if missing and _held(rule.condition, missing.keys()) is False:
         return f"needs the field {' or '.join(missing)}: no live source fills it"
