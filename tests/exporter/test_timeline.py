@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
-from shield.event import Ancestor, Data, Event, Process, Signal, Tamper
+from shield.event import Account, Ancestor, Data, Event, File, Network, Process, Signal, Tamper
 from shield.exporter.timeline import Timeline, document, story
 
 SECOND = 1_000_000_000
@@ -58,6 +58,35 @@ def test_a_story_is_drawn_by_ancestry_with_offsets_signals_and_alerts() -> None:
         " +3 min 20 s ALERT 90  |  `- p4 run  (pid 4)  [alert updated]  [+70 web_shell]",
         "                       `- p5 run  (pid 5, ended)",
     ]
+
+
+def wrote(pid: int, path: str, *above: int, at: float, **changes: object) -> Event:
+    """A file that a process wrote."""
+    made = event(pid, *above, at=at, category="file_write", event_id=f"w{at}", **changes)
+    return replace(made, data=replace(made.data, file=File(path)))
+
+
+def test_what_a_process_did_stands_below_it() -> None:
+    connected = event(4, 3, 2, 1, at=3, category="network_connection", event_id="c")
+    network = Network("tcp", destination_ip="192.0.2.9", destination_port=443, initiated=True)
+    connected = replace(connected, data=replace(connected.data, network=network))
+    added = event(9, at=4, category="account_change", data=Data(account=Account("user", "eve", "added", 0)))
+    assert drawn([*STORY[:2], wrote(3, "/etc/x", 2, 1, at=2.5, **ALERT), connected, added])[3:] == [
+        "    +4.000 s ALLOW 0   user eve added, uid 0",
+        "    +0.000 s ALLOW 0   p2 run  (pid 2)",
+        "    +2.000 s ALERT 70  `- p3 run  (pid 3)  [alert opened]  [+70 web_shell]",
+        "    +2.500 s ALERT 70     |  p3 wrote /etc/x  [alert updated]  [+70 web_shell]",
+        "                          `- p4 run  (pid 4)",
+        "    +3.000 s ALLOW 0            p4 connected to 192.0.2.9:443 over tcp",
+    ]
+
+
+def test_of_much_that_one_process_did_without_findings_the_rest_is_counted() -> None:
+    busy = [STORY[0], *(wrote(2, f"/tmp/{n}", 1, at=n + 1) for n in range(50)), wrote(2, "/etc/x", 1, at=99, **ALERT)]
+    lines = drawn(busy)
+    assert lines[-2].endswith("p2 wrote /etc/x  [alert updated]  [+70 web_shell]")
+    assert lines[-1].endswith("... and 42 more events without findings")
+    assert len(drawn(busy, everything=True)) == 3 + 52
 
 
 def test_a_terminal_gets_lines_of_a_tree() -> None:

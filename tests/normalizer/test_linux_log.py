@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shield.collector.replay import auditd, syslog, sysmon_linux
-from shield.event import Event, Network
+from shield.event import Auth, Event, Network
 from shield.normalizer.interpretation import Interpretation
 from shield.normalizer.linux_log import interpret
 from shield.normalizer.log import LogNormalizer
@@ -197,7 +197,8 @@ def test_what_programs_write_into_the_audit_log_is_typed(kind: str, message: str
 )
 def test_lines_of_daemons_are_typed(program: str, message: str, service: str, category: str) -> None:
     found = only(said(program, message))
-    assert (found.service, found.category, found.sigma_category) == (service, category, "")
+    authentication = "authentication" if category in ("auth_success", "auth_failure") else ""
+    assert (found.service, found.category, found.sigma_category) == (service, category, authentication)
     assert found.process
     assert found.process.pid == 77
 
@@ -439,3 +440,44 @@ def test_every_log_source_of_the_public_rules_about_linux_is_one_that_records_ca
 def _served(rule: Any, sources: list[logsource.LogSource]) -> bool:
     covers: Callable[[Any, logsource.LogSource], bool] = logsource.covers
     return any(covers(rule, source) for source in sources)
+
+
+KEY = "SHA256:" + "Ab0/" * 10 + "xyz"
+
+
+@pytest.mark.parametrize(
+    ("program", "message", "auth"),
+    [
+        (
+            "sshd-session",
+            f"Accepted publickey for alice from 192.0.2.9 port 333 ssh2: ED25519 {KEY}",
+            Auth("sshd", "publickey", "ED25519", KEY),
+        ),
+        ("sshd", "Failed password for root from 192.0.2.9 port 333 ssh2", Auth("sshd", "password")),
+        (
+            "sudo",
+            "alice : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/id",
+            Auth("sudo", by_user="alice", tty="pts/0", command="/bin/id", reason="user NOT in sudoers"),
+        ),
+        (
+            "sudo",
+            "alice : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/id",
+            Auth("sudo", "", "", "", "alice", "pts/0", "/bin/id"),
+        ),
+        ("su", "FAILED SU (to root) alice on pts/0", Auth("su", by_user="alice", tty="pts/0")),
+        ("su", "(to root) alice on pts/0", Auth("su", by_user="alice", tty="pts/0")),
+        ("login", "LOGIN ON tty1 BY alice FROM client.example", Auth("login", tty="tty1")),
+        ("CRON", "(root) CMD (id)", None),
+        ("sshd", "pam_unix(sshd:session): session opened for user alice(uid=1000) by (uid=0)", None),
+    ],
+)
+def test_how_somebody_proved_himself_is_typed(program: str, message: str, auth: Auth | None) -> None:
+    assert only(said(program, message)).auth == auth
+
+
+def test_a_program_s_audit_record_tells_how_somebody_proved_himself() -> None:
+    line = (
+        'type=USER_CMD msg=audit(1700000000.123:42): pid=77 uid=1000 auid=1000 ses=3 msg=\'cwd="/" cmd=6964202D75 '
+        'exe="/usr/bin/sudo" terminal=pts/0 res=success\'\x1dAUID="alice"'
+    )
+    assert only(line).auth == Auth("sudo", by_user="alice", tty="pts/0", command="id -u")

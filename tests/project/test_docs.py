@@ -15,8 +15,9 @@ import pytest
 import typer.main
 import yaml
 
-from shield.agent import configuration, rulebook, sources
-from shield.agent.configuration import Configuration, SourceSettings
+from shield.agent import configuration, rulebook
+from shield.agent.configuration import Configuration
+from shield.agent.sources import HostSources
 from shield.cli.main import app
 from shield.collector.source import Source
 from shield.event import Data, Event, decode, json_schema
@@ -203,7 +204,12 @@ def test_every_field_of_an_event_is_explained() -> None:
 
 def test_the_events_in_the_documentation_are_events() -> None:
     examples = [decode(text) for text in blocks(DOCS / "events.md", "json")]
-    assert [event.category for event in examples] == ["process_start", "process_exit", "heartbeat", "loss"]
+    assert [event.category for event in examples] == [
+        *("process_start", "process_exit"),
+        *("network_connection", "file_write", "auth_failure"),
+        *("account_change", "persistence_change", "privilege_change"),
+        *("heartbeat", "loss"),
+    ]
 
 
 def test_the_snippet_that_restores_bytes_runs() -> None:
@@ -211,7 +217,7 @@ def test_the_snippet_that_restores_bytes_runs() -> None:
 
 
 def candidates() -> Iterator[Source]:
-    return (source for group in sources.groups(SourceSettings()) for source in group.candidates)
+    return (source for group in HostSources(Configuration()).groups for source in group.candidates)
 
 
 def test_what_the_sources_can_not_see_is_quoted_as_they_say_it() -> None:

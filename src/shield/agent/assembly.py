@@ -9,6 +9,7 @@ from shield.agent.detection import Detection
 from shield.agent.feeds import Feeds
 from shield.agent.parts import Parts, View
 from shield.agent.selftest import FOLDER, SelfTest
+from shield.agent.sources import HostSources
 from shield.agent.watch import Watch, id_bits, new_id
 from shield.exporter.jsonl import JsonlWriter
 from shield.normalizer.lineage import Lineage
@@ -31,9 +32,19 @@ def self_test(settings: Configuration, feeds: Feeds) -> SelfTest | None:
     return SelfTest(folder / FOLDER, lambda: feeds.provided, settings.self_test_hours * _HOUR_S)
 
 
+def host_sources(settings: Configuration) -> HostSources:
+    """Return what the settings want this host to be watched with, the self-test's folder included.
+
+    Raises ValueError for a source that isn't known here, or a place that can't be watched.
+    """
+    folder = state_folder(settings)
+    return HostSources(settings, [f"{folder.absolute() / FOLDER}/**"] if folder is not None else [])
+
+
 def assemble(
     settings: Configuration,
     detection: Detection,
+    sources: HostSources,
     feeds: Feeds,
     writer: JsonlWriter,
     *,
@@ -57,6 +68,7 @@ def assemble(
             show_all=show_all,
             baseline=detection.baseline,
             scanner=detection.scanner,
+            enrichment=sources.enrichment,
             companions=detection.companions,
             budget=Budget(settings.budget.cpu_percent, settings.budget.memory_mib * _MIB),
             self_test=test,

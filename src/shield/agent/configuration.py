@@ -25,6 +25,50 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"ring_bytes must be a power of two, such as {16 * _MIB}, not {self.ring_bytes}")
 
 
+class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Connections, ports and DNS. Connections of one process to one destination within `fold_seconds` are folded."""
+
+    enabled: bool = True
+    fold_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+
+
+class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Changes in sensitive places. `places` adds sets of globs, or replaces the built-in one of that name; an empty one
+    is not watched. `exclude` are globs of what is not told. Larger files than `hash_bytes` are not hashed.
+    """
+
+    enabled: bool = True
+    places: dict[str, tuple[PathText, ...]] = {}
+    exclude: tuple[PathText, ...] = ()
+    hash_bytes: Annotated[int, Meta(ge=0, le=1 << 30)] = 16 * _MIB
+
+
+class IdentitySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Logins and accounts. `logs` are the text logs to follow where there is no journal; empty means the usual ones."""
+
+    enabled: bool = True
+    logs: tuple[PathText, ...] = ()
+
+
+class PersistenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes programs run by themselves."""
+
+    enabled: bool = True
+
+
+class KernelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Privileges that processes gain, and what changes in the kernel, its mounts and its clock."""
+
+    enabled: bool = True
+
+
+class ProvenanceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hash, package and kind of every program that starts. Larger ones than `max_bytes` are not looked into."""
+
+    enabled: bool = True
+    max_bytes: Annotated[int, Meta(ge=0, le=1 << 34)] = 256 * _MIB
+
+
 class OutputSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where events go, and when files are rotated, deleted and forced to disk."""
 
@@ -61,6 +105,12 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     source: SourceSettings = SourceSettings()
+    network: NetworkSettings = NetworkSettings()
+    files: FileSettings = FileSettings()
+    identity: IdentitySettings = IdentitySettings()
+    persistence: PersistenceSettings = PersistenceSettings()
+    kernel: KernelSettings = KernelSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
     output: OutputSettings = OutputSettings()
     policy: PathText | None = None
     rules: tuple[PathText, ...] = ()

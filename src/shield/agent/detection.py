@@ -58,13 +58,14 @@ class Detection:
         """What the watch has to look after."""
         return self._companions
 
-    def remember(self, folder: Path) -> Sequence[str]:
-        """Keep the baseline and the correlations in `folder`; return a line for each that can't be gone on with."""
+    def remember(self, folder: Path, others: Sequence[Remembered] = ()) -> Sequence[str]:
+        """Keep the baseline, the correlations and `others` in `folder`; return a line for each that is unusable."""
         kept = KeptState(
             folder,
             (
                 Remembered(BASELINE, self.baseline.export, self.baseline.restore),
                 Remembered(CORRELATIONS, self._correlations, self.pipeline.scorer.correlations.restore),
+                *others,
             ),
         )
         self._companions.append(kept)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from shield.agent.budget import Budget
 from shield.agent.companion import Companion
+from shield.agent.enrichment import Enrichment
 from shield.agent.feeds import Feeds
 from shield.agent.identity import Identity
 from shield.agent.pipeline import Pipeline
@@ -45,6 +46,7 @@ class Parts(Struct, frozen=True):
     baseline: Baseline | None = None
     scanner: YaraScanner | None = None
     companions: Sequence[Companion] = ()
+    enrichment: Enrichment | None = None
     budget: Budget | None = None
     self_test: SelfTest | None = None
     status_file: Path | None = None

@@ -1,16 +1,17 @@
 """What a self-test does on the host, in a process of its own: one harmless thing of each kind that Shield watches.
 
 It starts (a process), listens and connects on loopback, asks loopback for a name that can't exist, makes, renames and
-removes a file in a folder of Shield's own, and writes one line to the system's log. Nothing else is touched.
+removes a file in a folder of Shield's own, and writes one line to the system's log. Nothing else is touched. On stdout
+it says what this host did not let it do, and why: a kind and a reason a line.
 """
 
 import socket
 import struct
 import sys
 import syslog
-from contextlib import suppress
 from pathlib import Path
 
+_LOG = Path("/dev/log")
 _DNS_PORT = 53
 _QUESTION = struct.Struct(">HHHHHH")
 _A_IN = struct.pack(">HH", 1, 1)
@@ -22,12 +23,18 @@ def name_asked_for(token: str) -> str:
 
 
 def main(token: str, folder: str) -> None:
-    """Do one of each; what this host doesn't allow is left out, for its absence is what the self-test is to find."""
-    for act in (_connect, _ask, _log):
-        with suppress(OSError):
-            act(token)
-    with suppress(OSError):
-        _write(Path(folder) / token)
+    """Do one of each."""
+    place = Path(folder) / token
+    for kind, act in (
+        ("network", lambda: _connect(token)),
+        ("dns", lambda: _ask(token)),
+        ("identity", lambda: _log(token)),
+        ("file", lambda: _write(place)),
+    ):
+        try:
+            act()
+        except OSError as error:
+            print(kind, error)
 
 
 def _connect(token: str) -> None:
@@ -44,6 +51,8 @@ def _ask(token: str) -> None:
 
 
 def _log(token: str) -> None:
+    if not _LOG.exists():
+        raise FileNotFoundError(f"no program here takes the system's log ({_LOG} lacks)")
     syslog.openlog("shield", syslog.LOG_PID, syslog.LOG_AUTH)
     syslog.syslog(syslog.LOG_INFO, f"self-test {token}")
 

@@ -8,8 +8,9 @@ spot that nobody would notice otherwise.
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from msgspec import Struct
 
@@ -87,14 +88,12 @@ class SelfTest:
             return self._begin(now) if now >= self._due else ()
         if self._awaited and now < self._deadline:
             return ()
-        return self._finish(now)
+        return self._finish()
 
     def close(self) -> Sequence[Told]:
         """End the probe that may still run."""
         if self._probe is not None:
-            self._probe.kill()
-            self._probe.wait()
-            self._probe = None
+            list(self._not_done())
         return ()
 
     def _begin(self, now: float) -> Sequence[Told]:
@@ -107,17 +106,17 @@ class SelfTest:
         self._due = now + self._every_s
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._probe = child.start("shield.agent.probe", [self._token, str(self._folder)])
+            command = [self._token, str(self._folder)]
+            self._probe = child.start("shield.agent.probe", command, stdout=subprocess.PIPE)
         except OSError as error:
             return (Tamper("the self-test could not be run", str(error)),)
         return ()
 
-    def _finish(self, now: float) -> Sequence[Told]:
-        if self._probe is not None and self._probe.poll() is None:
-            self._probe.kill()
-        if self._probe is not None:
-            self._probe.wait()
-        self._probe = None
+    def _finish(self) -> Sequence[Told]:
+        for kind, why in self._not_done():
+            if kind in self._awaited:
+                self._awaited.discard(kind)
+                self._found[kind] = Outcome(kind, None, f"not probed: {why}")
         failed = [Outcome(kind, False, f"nothing arrived within {_WAIT_S:g} s") for kind in sorted(self._awaited)]
         self._awaited = set()
         before = {one.kind for one in self.outcomes if one.failed}
@@ -126,6 +125,17 @@ class SelfTest:
         mended = before - {one.kind for one in failed}
         told: list[Told] = [Tamper("the self-test failed", f"{one.kind}: {one.detail}") for one in failed]
         return [*told, *([Change(f"the self-test works again: {', '.join(sorted(mended))}")] if mended else [])]
+
+    def _not_done(self) -> Iterator[tuple[Kind, str]]:
+        """End the probe; yield what it could not do, and why."""
+        probe, self._probe = self._probe, None
+        if probe is None:
+            return
+        probe.kill()  # it has had its time, and mostly ended long ago
+        said, _ = probe.communicate()
+        for line in said.decode("utf-8", "replace").splitlines():
+            kind, _, why = line.partition(" ")
+            yield cast("Kind", kind), why
 
     def _kind(self, event: Event) -> Kind | None:
         """Return the kind of what the probe did and `event` tells of, None for what is none of its doing."""

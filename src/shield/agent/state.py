@@ -1,10 +1,11 @@
-"""What the agent remembers from one run to the next: read at the start, written every few minutes and at the end.
+"""What the agent remembers from one run to the next: read at the start, written now and then and at the end.
 
 What can't be used is set aside, never deleted, and told; that part then begins anew. What can't be written is told
 once, and tried again.
 """
 
 import errno
+import hashlib
 import threading
 import time
 from collections import Counter
@@ -38,11 +39,15 @@ _REASONS = {
 
 
 class Remembered(Struct, frozen=True):
-    """Something to remember. `restore` raises ValueError where it can't use what `export` once gave."""
+    """Something to remember, written every `every_s` seconds where it has changed.
+
+    `restore` raises ValueError where it can't use what `export` once gave.
+    """
 
     name: str
     export: Callable[[], bytes]
     restore: Callable[[bytes], None]
+    every_s: float = _SAVE_EVERY_S
 
 
 class KeptState:
@@ -60,7 +65,8 @@ class KeptState:
         self._news: list[Told] = []
         self._failing = False
         self._writing: _Writing | None = None
-        self._save_at = clock() + _SAVE_EVERY_S
+        self._save_at = {one.name: clock() + one.every_s for one in remembered}
+        self._written: dict[str, bytes] = {}
         self._open()
 
     def care(self) -> Sequence[Told]:
@@ -68,16 +74,14 @@ class KeptState:
         if self._writing is not None and not self._writing.is_alive():
             self._note(self._writing.failure)
             self._writing = None
-        now = self._clock()
-        if now >= self._save_at and self._writing is None:
-            self._save_at = now + _SAVE_EVERY_S
-            self._writing = self._begin()
+        if self._writing is None and (changed := self._changed()):
+            self._writing = self._begin(changed)
         return self._told()
 
     def close(self) -> Sequence[Told]:
         """Write everything a last time; a disk that doesn't answer isn't waited for."""
         if self._writing is None or self._ended(self._writing):
-            self._ended(self._begin())
+            self._ended(self._begin({name: one.export() for name, one in self._remembered.items()}))
         self._folder.close()
         return self._told()
 
@@ -124,8 +128,19 @@ class KeptState:
         self.problems.append(f"{path}: {why}; {fate}")
         self._news.append(Tamper("stored state can't be used", self.problems[-1]))
 
-    def _begin(self) -> "_Writing":
-        writing = _Writing(self._folder, {name: one.export() for name, one in self._remembered.items()})
+    def _changed(self) -> dict[str, bytes]:
+        """Return what is due to be written and isn't what was written last."""
+        now = self._clock()
+        due = [one for name, one in self._remembered.items() if now >= self._save_at[name]]
+        self._save_at |= {one.name: now + one.every_s for one in due}
+        contents = {one.name: one.export() for one in due}
+        digests = {name: hashlib.blake2b(content).digest() for name, content in contents.items()}
+        changed = {name for name, digest in digests.items() if self._written.get(name) != digest}
+        self._written |= digests
+        return {name: contents[name] for name in changed}
+
+    def _begin(self, contents: Mapping[str, bytes]) -> "_Writing":
+        writing = _Writing(self._folder, contents)
         writing.start()
         return writing
 
@@ -135,6 +150,7 @@ class KeptState:
             self.failed[reason] += 1
             if not self._failing:
                 self._news.append(Loss("state", {reason: 1}, REMEDIES[reason]))
+            self._written.clear()  # so that it is tried again
         self._failing = failure is not None
 
     def _told(self) -> Sequence[Told]:

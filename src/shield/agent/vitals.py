@@ -101,5 +101,5 @@ class Vitals:
                 dropped=dict(writer.dropped),
                 pending=writer.pending,
             ),
-            *([parts.scanner.ledger()] if parts.scanner is not None else []),
+            *(one.ledger() for one in (parts.enrichment, parts.scanner) if one is not None),
         )

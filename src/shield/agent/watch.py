@@ -19,7 +19,6 @@ from shield.agent.parts import Parts
 from shield.agent.pipeline import Tally
 from shield.agent.status import StatusFile
 from shield.agent.vitals import Vitals
-from shield.agent.yara import Finding
 from shield.event import Event, Health, Ledger, Loss, Tamper, encode, uuid7
 from shield.record import Record
 
@@ -104,9 +103,10 @@ class Watch:
     def _take(self, feed: Feed, records: list[Record]) -> int:
         """Judge and emit the events of one feed's records; return how many records there were."""
         events_of, finish = self._parts.normalizer.events, self._parts.pipeline.finish
+        enrichment = self._parts.enrichment
         events: list[Event] = []
         for record in records:
-            drafts = events_of(record)
+            drafts = events_of(enrichment.enrich(record) if enrichment is not None else record)
             if isinstance(drafts, str):
                 feed.folded[drafts] += 1
                 continue
@@ -120,17 +120,24 @@ class Watch:
                 else:
                     self._parts.pipeline.withdraw()
         self._emit(events)
-        if self._parts.scanner is not None:
-            for event in events:
-                self._parts.scanner.offer(event)
+        self._offer(events)
         return len(records)
 
+    def _offer(self, events: Sequence[Event]) -> None:
+        """Show finished events to those who may find out more about them."""
+        followers = [one.offer for one in (self._parts.scanner, self._parts.enrichment) if one is not None]
+        for offer in followers:
+            for event in events:
+                offer(event)
+
     def _follow_up(self) -> None:
-        """Emit what the scanner has found, each as another event about the same."""
-        scanner = self._parts.scanner
-        if scanner is not None and (findings := scanner.findings()):
-            finish = self._parts.pipeline.finish
-            self._emit([finish(_about(finding), finding.signals) for finding in findings])
+        """Emit what was found out later, each as another event about the same."""
+        parts = self._parts
+        finish = parts.pipeline.finish
+        if parts.scanner is not None and (findings := parts.scanner.findings()):
+            self._emit([finish(_about(finding.event), finding.signals) for finding in findings])
+        if parts.enrichment is not None and (completed := parts.enrichment.findings()):
+            self._emit([finish(_about(event)) for event in completed])
 
     def _emit(self, events: list[Event]) -> None:
         if not events:
@@ -226,10 +233,10 @@ def _is_change(event: Event) -> bool:
     return event.data.health is not None and bool(event.data.health.changes)
 
 
-def _about(finding: Finding) -> Event:
-    """Return a draft of the event in which a finding is told; the event it is about has been written already."""
+def _about(told: Event) -> Event:
+    """Return a draft of another event about the same as one that has been written already."""
     return msgspec.structs.replace(
-        finding.event,
+        told,
         event_id=new_id(time.time_ns()),
         action="ALLOW",
         score=0,

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from shield import __version__
-from shield.agent import sources
-from shield.agent.configuration import SourceSettings
+from shield.agent.configuration import Configuration
 from shield.agent.identity import identify
+from shield.agent.sources import HostSources
 from shield.cli.baseline import stored_summary
 from shield.cli.errors import quiet_end
 from shield.cli.self_test import tested
@@ -36,7 +36,7 @@ def doctor(
         with quiet_end():
             tested(as_json)
         return
-    groups = sources.groups(SourceSettings())
+    groups = HostSources(Configuration()).groups
     found = [_examined(group.kind, source) for group in groups for source in group.candidates]
     used = _used(found)
     baseline = stored_summary()

@@ -166,7 +166,7 @@ def _told(event: Event) -> str:
     process = event.data.process
     if process and event.category == "process_start":
         return process.cmdline or wording.image(process)
-    return wording.what(event)
+    return wording.told(event)
 
 
 def _follow(stream: Iterable[Entry | None], chosen: Filter, show: Callable[[Entry], None], limit: int | None) -> None:

@@ -12,13 +12,14 @@ import typer
 from rich.console import Console
 
 from shield import __version__
-from shield.agent import sources, status
-from shield.agent.assembly import assemble, self_test, state_folder
-from shield.agent.configuration import Configuration, OutputSettings, SourceSettings
+from shield.agent import status
+from shield.agent.assembly import assemble, host_sources, self_test, state_folder
+from shield.agent.configuration import Configuration, OutputSettings
 from shield.agent.detection import Detection
 from shield.agent.feeds import Feeds
 from shield.agent.identity import identify
 from shield.agent.rulecache import RuleCache, default_folder
+from shield.agent.sources import HostSources
 from shield.agent.watch import Summary
 from shield.cli.errors import fail
 from shield.cli.loading import load_configuration, load_indicators, load_policy, load_rules, load_scanner
@@ -27,7 +28,6 @@ from shield.collector.source import SourceUnavailable
 from shield.exporter.background import NonBlockingWriter
 from shield.exporter.console import ConsoleView
 from shield.exporter.jsonl import JsonlWriter, OutputError, default_path
-from shield.policy.load import PolicyInForce
 
 _HOUR_S, _DAY_S = 3600, 86_400
 
@@ -55,30 +55,33 @@ def run(
     indicators = load_indicators(settings.indicators, in_force)
     scanner = load_scanner(settings.yara, in_force)
     asked = _Asked()
-    feeds = _open_feeds(settings.source, in_force)
+    sources = _sources(settings)
+    feeds = sources.feeds(in_force.policy.story.window_ns)
+    detection = Detection(identify(), in_force, book, feeds, indicators, scanner)
     try:
         writer = _open_output(settings.output, output)
-        detection = Detection(identify(), in_force, book, feeds, indicators, scanner)
-        _remember(detection, settings)
+        _remember(detection, sources, settings)
+        _open(feeds)
         book.keep(RuleCache(default_folder()))
         detection.stay_current(places, policy_file, book)
         asked.renew = detection.renew
-        _watch(settings, detection, asked, feeds, writer, duration, console, everything)
+        _watch(settings, detection, asked, sources, feeds, writer, duration, console, everything)
     finally:
         feeds.close()
 
 
-def _remember(detection: Detection, settings: Configuration) -> None:
+def _remember(detection: Detection, sources: HostSources, settings: Configuration) -> None:
     """Go on with what earlier runs have left, and keep it for later ones."""
     folder = state_folder(settings)
     if folder is not None:
-        tell(f"shield: {problem}" for problem in detection.remember(folder))
+        tell(f"shield: {problem}" for problem in detection.remember(folder, sources.remembered()))
 
 
 def _watch(
     settings: Configuration,
     detection: Detection,
     asked: "_Asked",
+    sources: HostSources,
     feeds: Feeds,
     writer: JsonlWriter,
     duration: float | None,
@@ -91,6 +94,7 @@ def _watch(
     watch = assemble(
         settings,
         detection,
+        sources,
         feeds,
         writer,
         test=self_test(settings, feeds),
@@ -130,15 +134,18 @@ class _Asked:
             self.renew()
 
 
-def _open_feeds(settings: SourceSettings, policy: PolicyInForce) -> Feeds:
+def _sources(settings: Configuration) -> HostSources:
     try:
-        feeds = sources.feeds(settings, policy.policy.story.window_ns)
+        return host_sources(settings)
+    except ValueError as error:
+        fail(str(error))
+
+
+def _open(feeds: Feeds) -> None:
+    try:
         feeds.open()
     except SourceUnavailable as refusal:
         fail(f"no source of events can be used: {refusal.reason}; {refusal.remedy}", 3)
-    except ValueError as error:
-        fail(str(error))
-    return feeds
 
 
 def _open_output(settings: OutputSettings, path: Path | None) -> JsonlWriter:

@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from shield.agent import sources
-from shield.agent.assembly import assemble, self_test
+from shield.agent.assembly import assemble, host_sources, self_test
 from shield.agent.configuration import Configuration
 from shield.agent.coverage import live
 from shield.agent.detection import Detection
@@ -18,9 +17,10 @@ from shield.agent.feeds import Feeds
 from shield.agent.identity import identify
 from shield.agent.rulebook import Rulebook
 from shield.agent.selftest import Outcome
+from shield.agent.sources import HostSources
 from shield.cli.errors import fail
 from shield.cli.loading import load_configuration, load_policy, load_rules
-from shield.collector.source import Kind, SourceUnavailable
+from shield.collector.source import SourceUnavailable
 from shield.exporter.jsonl import JsonlWriter
 from shield.exporter.wording import as_json, printed, some
 from shield.policy.load import PolicyInForce
@@ -39,44 +39,56 @@ def tested(to_json: bool) -> None:
     settings = load_configuration(None)
     policy = load_policy(Path(settings.policy) if settings.policy else None)
     book = load_rules(settings.rules, policy)
-    feeds = sources.feeds(settings.source, policy.policy.story.window_ns)
+    try:
+        sources = host_sources(settings)
+    except ValueError as error:
+        fail(str(error))
+    feeds = sources.feeds(policy.policy.story.window_ns)
     try:
         feeds.open()
     except SourceUnavailable as refusal:
         fail(f"no source of events can be used: {refusal.reason}; {refusal.remedy}", 3)
     try:
         kinds, refused = feeds.provided, tuple(str(refusal) for refusal in feeds.refused)
-        outcomes = _outcomes(settings, policy, book, feeds)
+        outcomes = _outcomes(settings, policy, book, sources, feeds)
     finally:
         feeds.close()
     unseeing = idle(book.ruleset, live(identify().os, kinds))
     if to_json:
         print(as_json({"outcomes": outcomes, "refused": refused, "rules": len(book.ruleset), "idle": unseeing}))
     else:
-        _show(outcomes, refused, book, unseeing)
+        _show(outcomes, refused, sources, book, unseeing)
     if any(one.failed for one in outcomes):
         raise typer.Exit(1)
 
 
-def _outcomes(settings: Configuration, policy: PolicyInForce, book: Rulebook, feeds: Feeds) -> tuple[Outcome, ...]:
+def _outcomes(
+    settings: Configuration, policy: PolicyInForce, book: Rulebook, sources: HostSources, feeds: Feeds
+) -> tuple[Outcome, ...]:
     test = self_test(settings, feeds)
     if test is None:
         fail("the self-test needs a folder for its files and `self_test_hours`; see `state` in the configuration", 3)
     with tempfile.TemporaryDirectory(prefix="shield-") as folder:
         writer = JsonlWriter(Path(folder) / "events.jsonl", fsync="never")
         detection = Detection(identify(), policy, book, feeds)
-        watch = assemble(settings, detection, feeds, writer, test=test)
+        watch = assemble(settings, detection, sources, feeds, writer, test=test)
         watch.remember(sources.snapshot())
         watch.run(lambda: test.finished_ns > 0, _MOST_S)
     return test.outcomes
 
 
-def _show(outcomes: tuple[Outcome, ...], refused: tuple[str, ...], book: Rulebook, unseeing: tuple[Idle, ...]) -> None:
+def _show(
+    outcomes: tuple[Outcome, ...],
+    refused: tuple[str, ...],
+    sources: HostSources,
+    book: Rulebook,
+    unseeing: tuple[Idle, ...],
+) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     for one in outcomes:
         told = f"{one.detail} after {one.delay_ms:g} ms" if one.arrived else one.detail
         _line(console, one.kind, told, _BAD if one.failed else _GOOD if one.arrived else "")
-    for kind in sorted(_watched_at_best() - {one.kind for one in outcomes}):
+    for kind in sorted({group.kind for group in sources.groups} - {one.kind for one in outcomes}):
         _line(console, kind, "not watched", _BAD)
     for refusal in refused:
         _line(console, "can't use", refusal, _BAD)
@@ -85,10 +97,6 @@ def _show(outcomes: tuple[Outcome, ...], refused: tuple[str, ...], book: Ruleboo
     print("; the others:" if unseeing else "")
     for kind, count in Counter(one.kind for one in unseeing).most_common():
         print(printed(f"{count:>7,}  {kind}"))
-
-
-def _watched_at_best() -> frozenset[Kind]:
-    return frozenset(group.kind for group in sources.groups(Configuration().source))
 
 
 def _line(console: Console, name: str, told: str, style: str) -> None:

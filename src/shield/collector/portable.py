@@ -2,26 +2,25 @@
 
 from collections.abc import Iterator
 
-from msgspec import Struct
-
+from shield.collector.options import SourceOptions
 from shield.collector.polling import PollingSource
 from shield.collector.select import Group
 from shield.record import ProcessSnapshot
 
 
-class SourceOptions(Struct, frozen=True):
-    """The time between polls in seconds; sizes have no meaning here and are taken as they come."""
+class Sources:
+    """Processes that are there at each poll."""
 
-    ring_bytes: int = 0
-    args_limit: int = 0
-    poll_seconds: float = 1.0
+    def __init__(self, options: SourceOptions) -> None:
+        self._options = options
 
+    def groups(self) -> list[Group]:
+        """Return the one source there is, not opened."""
+        return [Group("process", [PollingSource(self._options.poll_seconds)])]
 
-def groups(options: SourceOptions) -> list[Group]:
-    """Return the one source there is, not opened."""
-    return [Group("process", [PollingSource(options.poll_seconds)])]
+    def provenances(self) -> None:
+        """Return nothing: no package database is known here."""
 
-
-def snapshot() -> Iterator[ProcessSnapshot]:
-    """Return nothing: what runs before the first poll is not described here."""
-    return iter(())
+    def snapshot(self) -> Iterator[ProcessSnapshot]:
+        """Return nothing: what runs before the first poll is not described here."""
+        return iter(())

@@ -3,12 +3,11 @@
 A source never blocks in `read` and never loses silently: whatever it could not deliver is in `count()`.
 """
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from shield.record import Record
-
 
 Kind = Literal["process", "network", "dns", "file", "identity", "account", "persistence", "privilege", "kernel"]
 """What a host is watched for."""
@@ -40,16 +39,30 @@ class Count(Struct, frozen=True):
 class Source(Protocol):
     """A stream of raw records from the host."""
 
-    provides: frozenset[Kind]
-    """The kinds of telemetry it gives; of several sources that give the same kind, one is used."""
-    name: str
-    """Short name used in the ledger, for example `ebpf`."""
-    blind_spots: tuple[str, ...]
-    """What this source can't see, each a sentence a user understands."""
-    remedies: dict[str, str]
-    """For each reason in `Count.dropped`, what the user can do about it."""
-    interval: float | None
-    """Seconds between reads for a source that must be polled; None where `fileno` becomes readable instead."""
+    @property
+    def provides(self) -> frozenset[Kind]:
+        """The kinds of telemetry it gives; of several sources that give the same kind, one is used."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Short name used in the ledger, for example `ebpf`."""
+        ...
+
+    @property
+    def blind_spots(self) -> tuple[str, ...]:
+        """What this source can't see, each a sentence a user understands."""
+        ...
+
+    @property
+    def remedies(self) -> dict[str, str]:
+        """For each reason in `Count.dropped`, what the user can do about it."""
+        ...
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between reads for a source that must be polled; None where `fileno` becomes readable instead."""
+        ...
 
     def open(self) -> None:
         """Start capturing. Raises SourceUnavailable; nothing is left behind then."""
@@ -76,4 +89,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stop, and remove everything this source set up in the kernel. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """What remembers something from one run to the next."""
+
+    def state(self) -> bytes:
+        """Return what to remember; also after `close`."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Take in what `state` once gave, before `open`. Raises ValueError where it can't be used."""
         ...

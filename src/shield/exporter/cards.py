@@ -11,6 +11,7 @@ from rich.text import Text
 
 from shield.event import Event, Signal
 from shield.exporter import wording
+from shield.exporter.telling.sentence import sentence
 from shield.exporter.wording import Glyphs, fit, matched, reasons
 
 WIDTH = 100
@@ -26,10 +27,11 @@ CATEGORY_STYLES = {"loss": "bold black on yellow", "tamper": "bold white on mage
 
 
 def card(event: Event, advice: str, width: int, glyphs: Glyphs) -> Text:
-    """Return the card of an event: at most 15 lines, `width` cells wide, `advice` being what to do next."""
+    """Return the card of an event: at most 17 lines, `width` cells wide, `advice` being what to do next."""
     page = _Page(width, glyphs)
     page.heading(event)
-    page.line("what", wording.what(event))
+    page.what(event)
+    page.line("by", wording.doer(event))
     process = event.data.process
     if process and process.cmdline not in ("", process.exe):
         page.line("cmd", process.cmdline, "bold")
@@ -51,7 +53,7 @@ def line(event: Event, width: int, glyphs: Glyphs) -> Text:
     style = CATEGORY_STYLES.get(event.category)
     label = event.category.upper() if style or event.category == "heartbeat" else f"{event.action} {event.score}"
     text.append(f"{label:<9}", style or VERDICT_STYLES[event.action])
-    told = f"{event.rationale}: {_told(event)}" if event.signals or event.story else _told(event)
+    told = f"{event.rationale}: {wording.told(event)}" if event.signals or event.story else wording.told(event)
     text.append(" " + fit(told, max(1, width - text.cell_len - 1), glyphs))
     return text
 
@@ -66,18 +68,11 @@ def update(event: Event, start_ns: int, new: Sequence[Signal], width: int, glyph
     pointer = (
         f"  id {event.event_id}" if width - text.cell_len - len(begin) - len(event.event_id) >= _UPDATE_LEAST else ""
     )
-    told = f"{added}: {_told(event)}"
+    told = f"{added}: {wording.told(event)}"
     text.append(begin)
     text.append(fit(told, max(1, width - text.cell_len - len(pointer) - 1), glyphs), "bold")
     text.append(fit(pointer, len(pointer), glyphs), "cyan")
     return text
-
-
-def _told(event: Event) -> str:
-    process = event.data.process
-    if process and event.category == "process_start":
-        return f"{process.cmdline or wording.image(process)}  (pid {process.pid})"
-    return wording.what(event)
 
 
 class _Page:
@@ -103,13 +98,21 @@ class _Page:
             self.text.append(f"\n  {label:<{_LEFT - 2}}", "dim")
             self.text.append(fit(value, self._width - _LEFT, self._glyphs), style)
 
+    def what(self, event: Event) -> None:
+        """Add what happened; a sentence that is too long for one line goes on in a second."""
+        told, width = wording.what(event), self._width - _LEFT
+        first, rest = wording.halved(told, width, self._glyphs) if sentence(event) else (told, "")
+        self.line("what", first)
+        self.line("", rest)
+
     def chain(self, event: Event) -> None:
         """Add the ancestors, oldest first, the process itself last."""
         names = [wording.ancestor_name(ancestor) for ancestor in wording.lineage(event)]
         process = event.data.process
         if names and process:
-            own = process.exe.rpartition("/")[2] or process.name
-            shown = wording.joined([*names, own], self._glyphs.arrow, self._width - _LEFT, self._glyphs)
+            shown = wording.joined(
+                [*names, wording.process_name(process)], self._glyphs.arrow, self._width - _LEFT, self._glyphs
+            )
             self.line("from", shown)
 
     def signals(self, event: Event) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from shield.event import Event, Severity, Signal
 from shield.exporter.cards import WIDTH, card, line, update
+from shield.exporter.telling.sentence import sentence
 from shield.exporter.wording import fit, glyphs_of, reasons, when
 
 DEFAULT_ADVICE = (
@@ -21,13 +22,25 @@ _SECOND_NS = 1_000_000_000
 
 
 class _Fold:
-    """What was shown of one finding, and how often it came again."""
+    """What was shown of one finding, how often it came again, and the latest of those repeats."""
 
     def __init__(self, event: Event) -> None:
         self.start_ns = event.ts_ns
         self.score = event.score
         self.rationale = event.rationale
         self.repeats = 0
+        self._first = self._latest = event
+
+    def add(self, event: Event) -> None:
+        """Count a repeat."""
+        self.repeats += 1
+        self._latest = event
+
+    @property
+    def also(self) -> str:
+        """What the latest repeat was about, where a sentence tells it and it is not what was shown."""
+        found = sentence(self._latest)
+        return found if found != sentence(self._first) else ""
 
 
 class _Alert:
@@ -103,7 +116,7 @@ class ConsoleView:
     def _show_finding(self, event: Event) -> None:
         fold = self._folds.get(event.dedupe_key) if event.dedupe_key else None
         if fold and event.score <= fold.score:
-            fold.repeats += 1
+            fold.add(event)
             return
         if fold:
             self._tell(self._folds.pop(event.dedupe_key))
@@ -139,6 +152,8 @@ class ConsoleView:
             return
         glyphs = glyphs_of(self._console)
         told = f"{glyphs.ellipsis} and {fold.repeats:,} more of {fold.rationale} "
+        if fold.also:
+            told += f"(the last: {fold.also}) "
         since = f"within {self._window_s:g} s of {when(fold.start_ns)[11:]}"
         self._print(Text(fit(told, self._width - len(since), glyphs) + since, "dim", no_wrap=True, end=""))
 

@@ -1,6 +1,6 @@
 """The whole story of one event: every reason with its arithmetic, everything known about who, what and where from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from rich.cells import chop_cells
@@ -10,14 +10,27 @@ from rich.text import Text
 from shield.event import Ancestor, Event, Process, Signal
 from shield.exporter import wording
 from shield.exporter.cards import CATEGORY_STYLES, VERDICT_STYLES
+from shield.exporter.particulars import Particular, of, parts
 from shield.exporter.wording import Glyphs, fit, glyphs_of, reasons
 
 _VALUE_LIMIT = 4000
 _HOST_WIDTH = 40
 _LABEL = 11
+_WIDE_LABEL = 20
 _ENTRY = 7
 _DEEPEST = 24
 _SUMMANDS = 12
+_CONTAINER = {
+    "container": "id",
+    "cgroup": "cgroup",
+    "runtime": "runtime",
+    "pod": "pod",
+    "namespace": "pod_namespace",
+    "pod uid": "pod_id",
+}
+_DIFFERENCE_MOST = 200
+_DIFFERENCE_INDENT = 4
+_DIFFERENCE_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 class Worth(Struct, frozen=True):
@@ -57,6 +70,7 @@ class Explanation:
         _verdict(writer, event)
         _reasons(writer, event, self._worth)
         _happening(writer, event)
+        _particulars(writer, event)
         _ancestry(writer, event)
         _record(writer, event)
         yield writer.text
@@ -141,14 +155,32 @@ def _arithmetic(event: Event, total: int, signals: int, worth: Worth | None) -> 
 def _happening(writer: "_Writer", event: Event) -> None:
     writer.section("What")
     writer.value("what", wording.what(event))
+    writer.value("by", wording.doer(event))
     process = event.data.process
     if process:
         _process(writer, process)
     writer.value("who", wording.who(event))
     container = event.data.container
     if container:
-        writer.value("container", container.id)
-        writer.value("cgroup", container.cgroup)
+        for label, name in _CONTAINER.items():
+            writer.value(label, getattr(container, name))
+
+
+def _particulars(writer: "_Writer", event: Event) -> None:
+    """All that the event says of what it is about, part by part, and of where its program comes from."""
+    process = event.data.process
+    program = (process.provenance, process.pe) if process else ()
+    if any(program):
+        _part(writer, "Program", [one for part in program if part for one in of(part)])
+    for name, particulars in parts(event.data):
+        _part(writer, name, particulars)
+
+
+def _part(writer: "_Writer", name: str, particulars: Sequence[Particular]) -> None:
+    writer.section(name)
+    for label, value, lines in particulars:
+        writer.value(label, value, label_width=_WIDE_LABEL)
+        writer.difference(lines)
 
 
 def _process(writer: "_Writer", process: Process) -> None:
@@ -158,6 +190,8 @@ def _process(writer: "_Writer", process: Process) -> None:
     writer.value("invoked as", process.invoked if process.invoked != process.exe else "")
     writer.value("directory", process.cwd)
     writer.value("started", wording.when(process.start_ns) if process.start_ns else "")
+    for algorithm, digest in process.hashes.items():
+        writer.value("hash", f"{algorithm} {digest}")
     for name, value in process.env.items():
         writer.value("variable", f"{name}={value}")
 
@@ -224,11 +258,19 @@ class _Writer:
         """Add a labelled value that belongs to the last entry."""
         self.value(label, value, style, _ENTRY)
 
-    def value(self, label: str, value: str, style: str = "", indent: int = 2) -> None:
+    def value(self, label: str, value: str, style: str = "", indent: int = 2, label_width: int = _LABEL) -> None:
         """Add a labelled value, `indent` cells from the left; nothing where it is empty."""
         if value:
-            self.text.append(f"\n{' ' * indent}{label:<{_LABEL}}", "dim")
-            self._wrapped(value, _LABEL + indent, style)
+            self.text.append(f"\n{' ' * indent}{label:<{label_width}}", "dim")
+            self._wrapped(value, label_width + indent, style)
+
+    def difference(self, lines: Sequence[str]) -> None:
+        """Add the lines of a unified diff, each on one of its own; of very many the first and how many there are."""
+        for line in lines[:_DIFFERENCE_MOST]:
+            self.text.append("\n" + " " * _DIFFERENCE_INDENT)
+            self._wrapped(line, _DIFFERENCE_INDENT, _DIFFERENCE_STYLES.get(line[:1], "dim"))
+        if len(lines) > _DIFFERENCE_MOST:
+            self.text.append(f"\n{' ' * _DIFFERENCE_INDENT}and {len(lines) - _DIFFERENCE_MOST:,} more lines", "dim")
 
     def branch(self, depth: int, pid: int, value: str, style: str = "") -> None:
         """Add a process of the tree, further right the deeper it is."""

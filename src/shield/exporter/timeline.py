@@ -36,7 +36,7 @@ class Branch:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing was found here or below: such branches may be left out where there are many."""
-        return not self.children and all(event.action == "ALLOW" and not event.signals for event in self.events)
+        return not self.children and all(map(_is_quiet, self.events))
 
     def is_below(self, other: "Branch") -> bool:
         """Return whether this is `other`, or comes from it."""
@@ -175,8 +175,7 @@ class Timeline:
         width = options.max_width if console.is_terminal else _UNCUT
         page = _Page(self._story, width, glyphs_of(console))
         page.heading()
-        for event in self._story.others:
-            page.event(event, "")
+        page.events(self._story.others, "", self._everything)
         page.trees(self._story.roots, self._everything)
         yield page.text
 
@@ -231,12 +230,20 @@ class _Page:
             is_root = branch.parent is None
             own = "" if is_root else guides + (self._guides.last if is_last else self._guides.child)
             below = "" if is_root else guides + ("   " if is_last else self._guides.through)
-            self._process(branch, own, below + (self._guides.through if branch.children else "   "))
+            self._process(branch, own, below + (self._guides.through if branch.children else "   "), everything)
             waiting.extend(self._rows(branch.children, below, everything, False))
 
-    def event(self, event: Event, guides: str) -> None:
-        """Add one event."""
-        self._row(self._offset(event), _verdict(event), _style(event), guides, wording.what(event), "", event)
+    def events(self, events: Sequence[Event], guides: str, everything: bool) -> None:
+        """Add what was done, one a row; of those without findings the first few, and how many there are."""
+        quiet = [event for event in events if _is_quiet(event)]
+        hidden = set(map(id, quiet[_QUIET_SHOWN:])) if not everything else set[int]()
+        for event in events:
+            if id(event) not in hidden:
+                self._row(self._offset(event), _verdict(event), _style(event), guides, wording.what(event), "", event)
+        if hidden:
+            self._row(
+                "", "", "", guides, f"{self._glyphs.ellipsis} and {len(hidden):,} more events without findings", "dim"
+            )
 
     def _rows(
         self, branches: Sequence[Branch], guides: str, everything: bool, are_roots: bool
@@ -249,7 +256,7 @@ class _Page:
             shown.append(len(hidden))
         return [(branch, guides, branch is shown[-1]) for branch in reversed(shown)]
 
-    def _process(self, branch: Branch, own: str, below: str) -> None:
+    def _process(self, branch: Branch, own: str, below: str, everything: bool) -> None:
         """Add a process: its first line is its start, or where that was not seen what is known of it."""
         told = branch.told
         text = f"{told.cmdline or told.exe or told.name or 'unknown program'}  (pid {told.pid}{_end(branch)})"
@@ -259,8 +266,7 @@ class _Page:
             self._row("", "", "dim", own, text, "dim")
         else:
             self._row(self._offset(first), _verdict(first), _style(first), own, text, "", first)
-        for event in events[first is not None :]:
-            self.event(event, below)
+        self.events(events[first is not None :], below, everything)
 
     def _offset(self, event: Event) -> str:
         return f"+{_since((event.ts_ns - self._story.begin_ns) / _SECOND_NS)}"
@@ -300,8 +306,12 @@ def _style(event: Event) -> str:
     return CATEGORY_STYLES.get(event.category) or VERDICT_STYLES[event.action]
 
 
+def _is_quiet(event: Event) -> bool:
+    return event.action == "ALLOW" and not event.signals and event.category not in CATEGORY_STYLES
+
+
 def _is_plain_end(event: Event) -> bool:
-    return event.category == "process_exit" and event.action == "ALLOW" and not event.signals
+    return event.category == "process_exit" and _is_quiet(event)
 
 
 def _end(branch: Branch) -> str:

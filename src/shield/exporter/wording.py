@@ -13,7 +13,11 @@ from msgspec import Struct
 from rich.cells import cell_len
 from rich.console import Console
 
-from shield.event import Ancestor, Event, Health, Loss, Process, Signal, User
+from shield.event import Ancestor, Container, Event, Health, Loss, Process, Signal, User
+from shield.exporter.program import base, image, short_name
+from shield.exporter.quantity import duration, some
+from shield.exporter.telling.sentence import names_program, sentence
+from shield.exporter.telling.word import given, identity
 from shield.text import printable
 
 _PART_WIDTH = 32
@@ -57,14 +61,20 @@ def fit(text: str, width: int, glyphs: Glyphs) -> str:
     return _head(shown, room - tail) + glyphs.ellipsis[:width] + _head(shown[::-1], tail)[::-1]
 
 
+def halved(text: str, width: int, glyphs: Glyphs) -> tuple[str, str]:
+    """Return `text` printable on two lines of at most `width` cells, the second empty where one is enough."""
+    shown = fit(text, 2 * width, glyphs)
+    first = _head(shown, width)
+    if first == shown:
+        return shown, ""
+    blank = first.rfind(" ")
+    end = blank if blank > len(first) // 2 else len(first)
+    return shown[:end], fit(shown[end:].lstrip(), width, glyphs)
+
+
 def printed(text: str) -> str:
     """Return one line of text as it can be printed anywhere, cut where it is very long."""
     return fit(text, _LINE_MOST, UNICODE)
-
-
-def some(number: int, what: str) -> str:
-    """Return a number of things: `1 rule`, `2,000 rules`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def as_json(value: object) -> str:
@@ -97,7 +107,7 @@ def made_ns(event_id: str) -> int:
 
 
 def what(event: Event) -> str:
-    """Return what happened, without the command line: `/tmp/true, pid 4242`."""
+    """Return what happened, without the command line: `/tmp/true, pid 4242`, `curl connected to 203.0.113.9:443`."""
     data = event.data
     if data.loss:
         return loss(data.loss)
@@ -105,17 +115,30 @@ def what(event: Event) -> str:
         return health(data.health)
     if data.tamper:
         return ": ".join(filter(None, (data.tamper.what, data.tamper.detail)))
-    if not data.process:
-        return event.category.replace("_", " ")
-    return f"{_verb(event.category)}{image(data.process)}, pid {data.process.pid}{_ending(data.process)}"
+    said = sentence(event)
+    if said:
+        return said
+    program = f"{image(data.process)}, pid {data.process.pid}{_ending(data.process)}" if data.process else ""
+    kind = event.category.replace("_", " ")
+    return program if event.category == "process_start" and program else ": ".join(filter(None, (kind, program)))
 
 
-def image(process: Process) -> str:
-    """Return the name of what a process runs, with what is odd about it."""
-    oddities = ("in memory only" * process.exe_memfd, "deleted from disk" * process.exe_deleted)
-    notes = ", ".join(filter(None, oddities))
-    name = process.exe or process.invoked or process.name or "unknown program"
-    return f"{name} ({notes})" if notes else name
+def told(event: Event) -> str:
+    """Return what happened on one line, with the process that did it: `curl connected to 192.0.2.9:443  (pid 4242)`."""
+    process = event.data.process
+    if process and event.category == "process_start":
+        return f"{process.cmdline or image(process)}  (pid {process.pid})"
+    if not process or not sentence(event):
+        return what(event)
+    name = short_name(process)
+    named = f"{given(name)}, " if name and not names_program(event) else ""
+    return f"{what(event)}  ({named}pid {process.pid})"
+
+
+def doer(event: Event) -> str:
+    """Return the process that did what the event tells: `/usr/bin/curl, pid 4242`; empty where `what` is about it."""
+    process = event.data.process
+    return f"{image(process)}, pid {process.pid}" if process and sentence(event) else ""
 
 
 def who(event: Event) -> str:
@@ -123,7 +146,7 @@ def who(event: Event) -> str:
     user, container, process = event.data.user, event.data.container, event.data.process
     parts = [
         _user(user) if user else "",
-        f"container {container.id[:CONTAINER_DIGITS]}" if container else "",
+        _container(container) if container else "",
         f"tty {process.tty}" if process and process.tty else "",
     ]
     return ", ".join(filter(None, parts))
@@ -135,9 +158,14 @@ def lineage(event: Event) -> tuple[Ancestor, ...]:
     return event.data.ancestors[::-1] or ((parent,) if parent else ())
 
 
+def process_name(process: Process) -> str:
+    """Return a process's short name, its pid where no more is known of it."""
+    return short_name(process) or f"pid {process.pid}"
+
+
 def ancestor_name(ancestor: Ancestor) -> str:
     """Return an ancestor's short name, its pid where no more is known of it."""
-    name = ancestor.exe.rpartition("/")[2] or ancestor.name
+    name = base(ancestor.exe) or ancestor.name
     return name if name and ancestor.known else f"pid {ancestor.pid}"
 
 
@@ -171,20 +199,8 @@ def health(own: Health) -> str:
     changes = "".join(f"{change}; " for change in own.changes)
     return (
         f"{changes}{lost:,} lost, {own.alerts:,} alerts, {events:,} events, up {duration(own.uptime_s)}, {own.source}, "
-        f"{own.rules:,} rules, {own.cpu_s:.1f} s CPU, {own.rss_bytes >> 20} MiB"
+        f"{some(own.rules, 'rule')}, {own.cpu_s:.1f} s CPU, {own.rss_bytes >> 20} MiB"
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time with its two largest units: `2 h 5 min`, `1.25 s`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{seconds:.3g} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 def joined(parts: Sequence[str], separator: str, width: int, glyphs: Glyphs) -> str:
@@ -205,8 +221,11 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
-def _verb(category: str) -> str:
-    return "" if category == "process_start" else f"{category.replace('_', ' ')}: "
+def _container(container: Container) -> str:
+    """Return `container 1f2e3d4c5b6a (docker), pod web/front-1`."""
+    runtime = f" ({container.runtime})" if container.runtime else ""
+    pod = "/".join(filter(None, (container.pod_namespace, container.pod))) or container.pod_id
+    return f"container {container.id[:CONTAINER_DIGITS]}{runtime}" + (f", pod {pod}" if pod else "")
 
 
 def _ending(process: Process) -> str:
@@ -215,18 +234,12 @@ def _ending(process: Process) -> str:
 
 
 def _user(user: User) -> str:
-    text = _identity(user.name, user.id)
+    text = identity(user.name, user.id)
     if user.effective_id not in (None, user.id):
-        text += f" as {_identity(user.effective_name, user.effective_id)}"
+        text += f" as {identity(user.effective_name, user.effective_id)}"
     if user.audit_id not in (None, user.id):
-        text += f", logged in as {_identity(user.audit_name, user.audit_id)}"
+        text += f", logged in as {identity(user.audit_name, user.audit_id)}"
     return text
-
-
-def _identity(name: str, number: int | None) -> str:
-    if number is None:
-        return name
-    return f"{name} (uid {number})" if name else f"uid {number}"
 
 
 def _cells(text: str) -> int:

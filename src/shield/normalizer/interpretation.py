@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from shield.event import Category, Container, Dns, File, LogValue, Network, Process, Registry, User
+from shield.event import Auth, Category, Container, Dns, File, LogValue, Network, Process, Registry, User
 
 
 class Interpretation(NamedTuple):
@@ -28,6 +28,7 @@ class Interpretation(NamedTuple):
     network: Network | None = None
     dns: Dns | None = None
     registry: Registry | None = None
+    auth: Auth | None = None
     session: str = ""
     aliases: dict[str, LogValue] | None = None
     gaps: tuple[str, ...] = ()

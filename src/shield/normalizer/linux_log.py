@@ -2,13 +2,13 @@
 
 Sigma's services are auditd, sysmon, and for text logs the daemon's own where there is one (sshd, sudo, su, login,
 cron, vsftpd, clamav, guacamole, apache, nginx, modsecurity), `auth` for what else writes about accounts and sessions,
-`kernel`, and `syslog` for the rest.
+`kernel`, and `syslog` for the rest. What tells of a login that succeeded or failed is of the category `authentication`.
 """
 
 from collections.abc import Callable
 from posixpath import basename
 
-from shield.event import Category, Dns, File, LogValue, Network, Process, User
+from shield.event import Auth, Category, Dns, File, LogValue, Network, Process, User
 from shield.normalizer.interpretation import Interpretation
 from shield.record import LogRecord
 from shield.text import encode
@@ -71,7 +71,19 @@ _SERVICES = {
                 "polkitd",
                 "polkit-agent-helper-1",
             ),
-            *("systemd-logind", "dropbear", "gdm-password", "gdm", "lightdm", "sddm", "doas", "adduser", "deluser"),
+            *(
+                "wtmp",
+                "btmp",
+                "systemd-logind",
+                "dropbear",
+                "gdm-password",
+                "gdm",
+                "lightdm",
+                "sddm",
+                "doas",
+                "adduser",
+                "deluser",
+            ),
         ),
         "auth",
     ),
@@ -85,6 +97,10 @@ _HAPPENED: dict[str, Category] = {
     "account_changed": "account_change",
     "crontab": "persistence_change",
 }
+_AUTHENTICATION: dict[Category, str] = {"auth_success": "authentication", "auth_failure": "authentication"}
+_PROVEN: frozenset[Category] = frozenset(("auth_success", "auth_failure", "privilege_change"))
+"""The events in which somebody proved, or failed to prove, who they are."""
+_PROGRAMS = {"sshd-session": "sshd", "sshd-auth": "sshd"}
 
 
 def interpret(record: LogRecord) -> Interpretation:
@@ -247,8 +263,10 @@ def _noted(fields: _Fields, kind: str) -> Interpretation:
     audit_id, session = fields.number("auid"), fields.number("ses")
     audit_name = _named(fields.first("AUID"))
     pid = fields.number("pid")
+    category = _noted_category(kind, fields.first("res") or fields.first("success"))
     return Interpretation(
-        category=_noted_category(kind, fields.first("res") or fields.first("success")),
+        category=category,
+        sigma_category=_AUTHENTICATION.get(category, ""),
         process=None
         if pid is None
         else Process(
@@ -263,6 +281,17 @@ def _noted(fields: _Fields, kind: str) -> Interpretation:
         if account
         else _caller(fields),
         network=Network(source_ip=address, source_host=fields.first("hostname")) if address else None,
+        auth=_noted_auth(fields, basename(exe), audit_name) if category in _PROVEN else None,
+    )
+
+
+def _noted_auth(fields: _Fields, service: str, by_user: str) -> Auth:
+    return Auth(
+        service=_PROGRAMS.get(service, service),
+        method=fields.first("op"),
+        by_user=by_user,
+        tty=fields.first("terminal"),
+        command=fields.first("cmd"),
     )
 
 
@@ -390,12 +419,36 @@ def _daemon(fields: _Fields, record: LogRecord) -> Interpretation:
     service = _SERVICES.get(program) or ("syslog" if record.channel == "syslog" else "")
     if service == "syslog" and fields.first("method") == "pam":
         service = "auth"
-    address, pid = fields.text("source_ip"), fields.number("pid")
+    pid = fields.number("pid")
     name, effective = fields.text("user"), fields.text("USER")
     return Interpretation(
         category=category,
         service=service,
+        sigma_category=_AUTHENTICATION.get(category, ""),
         process=Process(pid=pid, name=program, tty=fields.text("TTY")) if pid else None,
         user=User(name=name, effective_name=effective) if name or effective else None,
-        network=Network(source_ip=address, source_port=fields.number("source_port") or 0) if address else None,
+        network=_origin(fields),
+        auth=_auth(fields, program) if category in _PROVEN else None,
+    )
+
+
+def _origin(fields: _Fields) -> Network | None:
+    address, host = fields.text("source_ip"), fields.text("source_host")
+    if not address and not host:
+        return None
+    return Network(source_ip=address, source_port=fields.number("source_port") or 0, source_host=host)
+
+
+def _auth(fields: _Fields, program: str) -> Auth:
+    # sudo and pkexec name both who asks and whom to become; su's line names who asks as `by`.
+    asked_by = fields.text("by") or (fields.text("user") if fields.first("USER") else "")
+    return Auth(
+        service=_PROGRAMS.get(program, program),
+        method=fields.text("method"),
+        key_type=fields.text("key_type"),
+        key_fingerprint=fields.text("key_fingerprint"),
+        by_user=asked_by,
+        tty=fields.text("TTY"),
+        command=fields.text("COMMAND"),
+        reason=fields.text("reason"),
     )

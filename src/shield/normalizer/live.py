@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from shield.event import Event
+from shield.normalizer.escalation import escalation
 from shield.normalizer.lineage import Lineage
 from shield.normalizer.log import LogNormalizer
 from shield.normalizer.observation import ObservationNormalizer
 from shield.normalizer.origin import Origin
 from shield.normalizer.process import ProcessNormalizer
-from shield.record import LogRecord, Observation, Record
+from shield.record import Actor, LogRecord, Observation, ProcessExec, Record
 
 ENDED_MOST = 4096
 """How many ended processes a live lineage should remember: other sources tell of them a moment later."""
@@ -23,6 +24,7 @@ class LiveNormalizer:
         self._processes = ProcessNormalizer(origin, lineage)
         self._observations = ObservationNormalizer(origin, lineage)
         self._logs = LogNormalizer(origin.host, {origin.host: lineage})
+        self._lineage = lineage
         self._host = origin.host
         self._random_bits = random_bits
 
@@ -33,5 +35,15 @@ class LiveNormalizer:
         if isinstance(record, LogRecord):
             own = record if record.host == self._host else msgspec.structs.replace(record, host=self._host)
             return (self._logs.event(own, self._random_bits()),)
+        gained = self._escalation(record) if isinstance(record, ProcessExec) else ()
         event = self._processes.event(record)
-        return event if isinstance(event, str) else (event,)
+        return event if isinstance(event, str) else (event, *gained)
+
+    def _escalation(self, start: ProcessExec) -> Sequence[Event]:
+        """Return the event of a process that has become root without a program that makes it so."""
+        node = self._lineage.find(start.process.pid, start.start_ticks)
+        privilege = escalation(node.user, start) if node is not None else None
+        if privilege is None:
+            return ()
+        actor = Actor(start.process.pid, start.start_ticks)
+        return (self._observations.event(Observation(start.ts_ns, "privilege_change", actor, privilege=privilege)),)

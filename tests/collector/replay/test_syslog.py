@@ -84,6 +84,11 @@ def test_a_tag_is_read_however_it_is_written(rest: str, host: str, program: str,
     assert (found.host, found.provider, found.message) == (host, program, message)
 
 
+def test_the_journal_says_which_program_really_wrote() -> None:
+    entry = '{"SYSLOG_IDENTIFIER":"sshd","_EXE":"/usr/bin/logger","__REALTIME_TIMESTAMP":"1","MESSAGE":"hello"}'
+    assert only(entry).fields == {"program": "sshd", "message": "hello", "exe": "/usr/bin/logger"}
+
+
 def test_logs_of_vsftpd_and_clamd_are_read() -> None:
     ftp, virus = outcome(
         'Mon Jan 15 03:04:05 2024 [pid 2] CONNECT: Client "::1"\n'
@@ -142,6 +147,7 @@ def test_bytes_that_are_no_text_survive() -> None:
     assert encode(found.message) == b"H\xff\x1b"
 
 
+FINGERPRINT = "SHA256:" + "Ab0/" * 10 + "xyz"
 ORIGIN = {"source_ip": "192.0.2.9", "source_port": 333}
 
 
@@ -155,6 +161,28 @@ ORIGIN = {"source_ip": "192.0.2.9", "source_port": 333}
         (
             "Accepted publickey for alice from 192.0.2.9 port 333 ssh2: ED25519 SHA256:abc",
             {"event": "accepted", "method": "publickey", "user": "alice", **ORIGIN},
+        ),
+        (
+            f"Accepted publickey for alice from 192.0.2.9 port 333 ssh2: ED25519 {FINGERPRINT}",
+            {
+                "event": "accepted",
+                "method": "publickey",
+                "user": "alice",
+                "key_type": "ED25519",
+                "key_fingerprint": FINGERPRINT,
+                **ORIGIN,
+            },
+        ),
+        (
+            f"Accepted publickey for alice from 192.0.2.9 port 333 ssh2: RSA-CERT {FINGERPRINT} ID a (serial 0)",
+            {
+                "event": "accepted",
+                "method": "publickey",
+                "user": "alice",
+                "key_type": "RSA-CERT",
+                "key_fingerprint": FINGERPRINT,
+                **ORIGIN,
+            },
         ),
         (
             "Failed keyboard-interactive/pam for invalid user bob from 192.0.2.9 port 333 ssh2",
@@ -261,6 +289,11 @@ def test_what_sudo_logs_ambiguously_is_given_in_each_reading() -> None:
             {"event": "failed", "user": "root"},
         ),
         ("login", "ROOT LOGIN ON tty1", {"event": "accepted", "user": "root", "TTY": "tty1"}),
+        (
+            "login",
+            "LOGIN ON pts/1 BY alice FROM client.example",
+            {"event": "accepted", "user": "alice", "TTY": "pts/1", "source_host": "client.example"},
+        ),
         (
             "CRON",
             "(root) CMD (   cd / && run-parts --report /etc/cron.hourly)",

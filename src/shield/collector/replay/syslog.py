@@ -18,7 +18,7 @@ from shield.collector.replay import auditd, syslog_line, sysmon_linux
 from shield.collector.replay.damage import Damaged, Item
 from shield.collector.replay.lines import LINE_MOST, numbered, too_long, whole_lines
 from shield.collector.replay.syslog_facts import facts
-from shield.collector.replay.syslog_line import Calendar, Line
+from shield.collector.replay.syslog_line import Calendar, Dates, Line
 from shield.event import LogValue
 from shield.record import LogRecord
 from shield.text import decode
@@ -43,19 +43,25 @@ def read(file: BinaryIO, source: str, year: int | None = None) -> Iterator[tuple
     """
     calendar = Calendar(year, _changed_ns(file))
     events = auditd.Events()
-    for number, raw in _entries(file):
+    for number, raw in entries(file):
         if len(raw) > LINE_MOST:
             yield raw, too_long(source, number)
             continue
-        head, _, continued = raw.rstrip(b"\r\n\0").partition(b"\n")
-        line = syslog_line.split(head.rstrip(b"\r"), calendar)
+        line = split(raw, calendar)
         if line is None:
             yield raw, Damaged(source, number, "this is no line of a text log (time, host, program)")
         elif audited := auditd.in_syslog(line):
             yield from events.add(raw, audited)
         else:
-            yield raw, _item(_continued(line, continued), source, number)
+            yield raw, _item(line, source, number)
     yield from events.rest()
+
+
+def split(raw: bytes, calendar: Dates) -> Line | None:
+    """Return the parts of an entry, with the lines that continue it; None for what is none."""
+    head, _, continued = raw.rstrip(b"\r\n\0").partition(b"\n")
+    line = syslog_line.split(head.rstrip(b"\r"), calendar)
+    return line._replace(message=f"{line.message}\n{decode(continued)}") if line and continued else line
 
 
 def record(line: Line) -> LogRecord:
@@ -63,6 +69,8 @@ def record(line: Line) -> LogRecord:
     fields: dict[str, LogValue] = {"program": line.program, "message": line.message}
     if line.pid:
         fields["pid"] = line.pid
+    if line.exe:
+        fields["exe"] = line.exe
     return LogRecord(
         os="linux",
         ts_ns=line.ts_ns,
@@ -84,11 +92,7 @@ def _item(line: Line, source: str, number: int) -> Item:
     return record(line)
 
 
-def _continued(line: Line, continued: bytes) -> Line:
-    return line._replace(message=f"{line.message}\n{decode(continued)}") if continued else line
-
-
-def _entries(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def entries(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield each line with those that continue it, and its number."""
     start, size = 0, 0
     held: list[bytes] = []

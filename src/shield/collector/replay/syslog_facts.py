@@ -6,8 +6,8 @@ the line, with free text in one place only. Where a line can be read in more tha
 reading (a tuple), and sshd's user and address are left out.
 
 Common fields are `event` (what happened: accepted, failed, invalid_user, session_opened, session_closed, command,
-refused, switched, account_changed, crontab), `user`, `source_ip`, `source_port` and `method`; `by` is who did it to
-`user`. sudo's own are USER, COMMAND, PWD, TTY, GROUP.
+refused, switched, account_changed, crontab), `user`, `source_ip`, `source_port`, `source_host` and `method`; `by` is
+who did it to `user`, `key_type` and `key_fingerprint` are a key's. sudo's own are USER, COMMAND, PWD, TTY, GROUP.
 """
 
 import re
@@ -27,6 +27,9 @@ _DONE = re.compile(
     r"(?P<event>Accepted|Failed|Postponed|Partial) (?P<method>[\w/.-]{1,64}) for (?:invalid user |illegal user )?"
     rf"(?P<user>.*) from {_ADDRESS} {_PORT}(?: ssh2?)?(?P<key>: .*)?(?: \[preauth\])?",
     re.ASCII | re.DOTALL,
+)
+_KEY = re.compile(
+    r": (?P<key_type>[A-Z0-9-]{2,32}) (?P<key_fingerprint>SHA256:[A-Za-z0-9+/]{43}|MD5(?::[0-9a-f]{2}){16})(?![^ ,])"
 )
 _ORIGIN = re.compile(r" from \S+ port \d{1,5}(?![^ :])", re.ASCII)
 _INVALID = re.compile(
@@ -66,7 +69,10 @@ _LOGIN = (
         r"FAILED LOGIN (?:SESSION|\(?\d{1,5}\)?) (?:FROM|on) .*? FOR '?(?P<user>.*?)'?(?:, [A-Z][^,]*)?",
         re.ASCII | re.DOTALL,
     ),
-    re.compile(r"(?P<root>ROOT )?LOGIN ON (?P<TTY>\S{1,128})(?: BY (?P<user>\S{1,256}))?(?: FROM .*)?", re.ASCII),
+    re.compile(
+        r"(?P<root>ROOT )?LOGIN ON (?P<TTY>\S{1,128})(?: BY (?P<user>\S{1,256}))?(?: FROM (?P<source_host>\S{1,256}))?",
+        re.ASCII,
+    ),
 )
 _CRON = re.compile(
     r"\((?P<user>[^()]{1,256})\) (?P<action>[A-Z][A-Za-z ]{1,40}?) \((?P<detail>.*)\)", re.ASCII | re.DOTALL
@@ -116,12 +122,18 @@ def _sshd(message: str) -> Facts:
         # Behind the key's fingerprint may stand an identity that its owner made up.
         if found["key"] is None or len(_ORIGIN.findall(message)) == 1:
             facts.update(_origin(found))
+            facts.update(_key(found["key"] or ""))
         return facts
     if found := _INVALID.fullmatch(message):
         return {"event": "invalid_user", **_origin(found)}
     if found := _EXCEEDED.fullmatch(message) or _NOT_ALLOWED.fullmatch(message):
         return {"event": "refused", **_origin(found)}
     return {}
+
+
+def _key(text: str) -> Facts:
+    found = _KEY.match(text)
+    return _kept(found.groupdict()) if found else {}
 
 
 def _origin(found: re.Match[str]) -> Facts:
@@ -215,9 +227,9 @@ def _login(message: str) -> Facts:
     if failed:
         return {"event": "failed", "user": failed["user"]}
     if done:
-        return _kept(
-            {"event": "accepted", "user": done["user"] or ("root" if done["root"] else ""), "TTY": done["TTY"]}
-        )
+        parts = done.groupdict()
+        root = parts.pop("root")
+        return {"event": "accepted", **_kept({**parts, "user": parts["user"] or ("root" if root else None)})}
     return {}
 
 

@@ -4,14 +4,14 @@ Understood are RFC 3164 lines as daemons and rsyslog write them (with or without
 the ISO 8601 lines of newer rsyslog and of `journalctl -o short-iso`, the entries of `journalctl -o json`, and what
 vsftpd and clamd write into logs of their own (a full date as ctime(3) gives it).
 
-Times without a zone are taken for UTC. Lines without a year are dated by a `Calendar`.
+Times without a zone are taken for UTC. Lines without a year are dated by a `Calendar`, or whatever gives `Dates`.
 """
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -50,13 +50,25 @@ _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 
 
 class Line(NamedTuple):
-    """A line's parts. `program` is the writer's name without path, pid 0 where none is given, time 0 likewise."""
+    """A line's parts. `program` is the writer's name without path, pid 0 where none is given, time 0 likewise.
+
+    `program` is what the writer calls itself; `exe` is the program that really wrote, where the journal saw that.
+    """
 
     ts_ns: int
     host: str
     program: str
     pid: int
     message: str
+    exe: str = ""
+
+
+class Dates(Protocol):
+    """What gives lines without a year one."""
+
+    def ns(self, month: int, day: int, clock: str) -> int:
+        """Return a time in Unix nanoseconds, 0 where there is no such time."""
+        ...
 
 
 class Calendar:
@@ -88,7 +100,7 @@ class Calendar:
         return max(year - (_existing_ns(year, month, day, clock) > self._newest_ns + _DAY_NS), _FIRST_YEAR)
 
 
-def split(line: bytes, calendar: Calendar) -> Line | None:
+def split(line: bytes, calendar: Dates) -> Line | None:
     """Return the parts of `line` (without its newline), None for what is no line of a log."""
     if line[:1] == b"{":
         return _journal(line)
@@ -99,7 +111,7 @@ def split(line: bytes, calendar: Calendar) -> Line | None:
     return None
 
 
-def _bsd(found: re.Match[str], calendar: Calendar) -> Line | None:
+def _bsd(found: re.Match[str], calendar: Dates) -> Line | None:
     month, year = _MONTH.get(found["month"]), found["year"] or found["late_year"]
     if month is None:
         return None
@@ -110,16 +122,16 @@ def _bsd(found: re.Match[str], calendar: Calendar) -> Line | None:
     return _tagged(ns + int((found["fraction"] or "0").ljust(9, "0")) if ns else 0, found["rest"])
 
 
-def _iso(found: re.Match[str], calendar: Calendar) -> Line:
+def _iso(found: re.Match[str], calendar: Dates) -> Line:
     return _tagged(_iso_ns(found[1]), found[2])
 
 
-def _rfc_5424(found: re.Match[str], calendar: Calendar) -> Line:
+def _rfc_5424(found: re.Match[str], calendar: Dates) -> Line:
     time, host, program, process, message = found.groups()
     return Line(_iso_ns(time), _given(host), _bare(_given(program)), _pid(process), message or "")
 
 
-def _ctime(found: re.Match[str], calendar: Calendar) -> Line | None:
+def _ctime(found: re.Match[str], calendar: Dates) -> Line | None:
     month = _MONTH.get(found["month"])
     if month is None:
         return None
@@ -128,7 +140,7 @@ def _ctime(found: re.Match[str], calendar: Calendar) -> Line | None:
     return Line(ns, "", program, _pid(found["pid"] or ""), found["clamd"] or found["vsftpd"] or "")
 
 
-_FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Calendar], Line | None]], ...] = (
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Dates], Line | None]], ...] = (
     (_RFC_5424, _rfc_5424),
     (_BSD, _bsd),
     (_ISO, _iso),
@@ -175,6 +187,7 @@ def _journal(line: bytes) -> Line | None:
         _bare(text("SYSLOG_IDENTIFIER", "_COMM")) or ("kernel" if text("_TRANSPORT") == "kernel" else ""),
         _pid(text("_PID", "SYSLOG_PID")),
         text("MESSAGE"),
+        text("_EXE"),
     )
 
 

@@ -1,0 +1,1 @@
+"""What happened, in one sentence for each category of event."""
