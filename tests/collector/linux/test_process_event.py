@@ -9,10 +9,14 @@ from shield.collector.linux.process_event import (
     EXEC,
     EXIT,
     FORK,
+    GID,
     LISTEN,
     NONE,
+    PTRACE,
+    UID,
     ProcessEvent,
     SequenceGaps,
+    choice,
     parse,
     subscription,
 )
@@ -46,6 +50,24 @@ def test_an_exit_holds_a_wait_status_and_the_parent_where_the_kernel_tells_it() 
     older = parse(message(EXIT, whole[:16]))
     assert older is not None
     assert older.parent == 0
+
+
+@given(st.sampled_from((UID, GID)), number, number, number, number)
+def test_a_change_of_ids_tells_the_new_ones(what: int, thread: int, pid: int, real: int, effective: int) -> None:
+    event = parse(message(what, struct.pack("=6I", thread, pid, real, effective, 0, 0)))
+    assert event is not None
+    assert (event.what, event.thread, event.pid, event.real, event.effective) == (what, thread, pid, real, effective)
+    assert parse(message(what, bytes(12))) is None
+
+
+def test_an_attaching_debugger_is_named() -> None:
+    event = parse(message(PTRACE, struct.pack("=6I", 12, 12, 8, 7, 0, 0)))
+    assert event is not None
+    assert (event.pid, event.tracer) == (12, 7)
+
+
+def test_a_choice_of_events_is_a_mask() -> None:
+    assert struct.unpack("=IIIIHHII", choice(UID | GID)) == (1, 1, 0, 0, 8, 0, LISTEN, 0x44)
 
 
 def test_other_connectors_and_short_messages_are_nothing() -> None:

@@ -36,6 +36,12 @@ _BETWEEN = (
 )
 _SCRIPT = ("Path", "ScriptBlockText", "ScriptBlockId", "MessageNumber", "MessageTotal")
 
+_OWN = (
+    *("network_listen", "authentication", "account_change", "persistence_change", "privilege_change"),
+    *("module_load", "system_change"),
+)
+"""Categories of Shield's own; their rules go by paths into an event's data."""
+
 FIELDS: dict[str, tuple[str, ...]] = {
     "process_creation": (*_DOER, *_STARTED, *_VERSION, *_HASHES, *_SECURITY_STARTED),
     "process_termination": (*_DOER, "Status", "ExitStatus"),
@@ -61,6 +67,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "create_stream_hash": (*_DOER, *_FILE, *_HASHES, "Hash", "Contents"),
     "image_load": (*_DOER, *_VERSION, *_HASHES, *_SIGNED, "ImageLoaded"),
     "driver_load": (*_HASHES, *_SIGNED, "ImageLoaded"),
+    **dict.fromkeys(_OWN, _DOER),
     "registry_event": (*_DOER, *_REGISTRY, *_SECURITY_REGISTRY),
     "registry_add": (*_DOER, *_REGISTRY, *_SECURITY_REGISTRY),
     "registry_delete": (*_DOER, *_REGISTRY, *_SECURITY_REGISTRY),
