@@ -128,3 +128,14 @@ def test_a_line_of_a_log_joins_the_process_that_wrote_it() -> None:
     event = only(live, LogRecord("linux", NOW, "elsewhere", "sshd", message=message, fields=fields))
     assert (event.category, event.host) == ("auth_success", "web-1")
     assert event.data.process is None or event.correlation_id == start.correlation_id
+
+
+def test_what_a_package_manager_writes_is_told_as_its_doing() -> None:
+    live = normalizer()
+    started(live, 11, "/usr/bin/dpkg")
+    by_dpkg = only(live, written("/etc/cron.d/x", Actor(11, 11))).data.file
+    started(live, 12, "/tmp/dpkg")
+    by_another = only(live, written("/etc/cron.d/x", Actor(12, 12))).data.file
+    assert by_dpkg
+    assert by_another
+    assert (by_dpkg.package_manager, by_another.package_manager) == ("dpkg", "")

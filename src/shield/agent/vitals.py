@@ -14,6 +14,9 @@ from shield.agent.status import Status
 from shield.event import Event, Health, Ledger
 from shield.normalizer.process import SNAPSHOT_FOLDED
 
+NOTHING_NEW = "nothing_new"
+"""What an event is folded for that was judged again, in the light of more, to the same end."""
+
 _SNAPSHOT = "procfs_snapshot"
 _GIVING_UP = {
     Stage.FULL: "",
@@ -36,6 +39,10 @@ class Vitals:
         """Count a finished event; return whether it is to be written."""
         self._producers.note(event)
         return self._shedding.stage is Stage.FULL or self._shedding.keeps(event)
+
+    def left_out(self, reason: str) -> None:
+        """Count a finished event that is not written."""
+        self._shedding.shed[reason] += 1
 
     def care(self) -> Sequence[Told]:
         """Keep to the budget; tell where that changes what is kept. Once a second."""

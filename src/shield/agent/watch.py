@@ -18,7 +18,7 @@ from shield.agent.pace import Pace
 from shield.agent.parts import Parts
 from shield.agent.pipeline import Tally
 from shield.agent.status import StatusFile
-from shield.agent.vitals import Vitals
+from shield.agent.vitals import NOTHING_NEW, Vitals
 from shield.event import Event, Health, Ledger, Loss, Tamper, encode, uuid7
 from shield.record import Record
 
@@ -137,7 +137,16 @@ class Watch:
         if parts.scanner is not None and (findings := parts.scanner.findings()):
             self._emit([finish(_about(finding.event), finding.signals) for finding in findings])
         if parts.enrichment is not None and (completed := parts.enrichment.findings()):
-            self._emit([finish(_about(event)) for event in completed])
+            self._emit([news for event in completed if (news := self._judged_again(event)) is not None])
+
+    def _judged_again(self, event: Event) -> Event | None:
+        """Return another event about the same where more is found now than the first time, None where it isn't."""
+        again = self._parts.pipeline.finish(_about(event))
+        if {signal.rule_id for signal in again.signals} <= {signal.rule_id for signal in event.signals}:
+            self._parts.pipeline.withdraw()
+            self._vitals.left_out(NOTHING_NEW)
+            return None
+        return again
 
     def _emit(self, events: list[Event]) -> None:
         if not events:

@@ -5,17 +5,21 @@ Where a source can't know who changed a file, whoever wrote that file last, a mo
 
 import msgspec
 
-from shield.event import Category, Data, Event, Process
+from shield.event import Ancestor, Category, Data, Event, File, Process
 from shield.normalizer.lineage import Lineage, Node
 from shield.normalizer.origin import Origin
+from shield.normalizer.package_work import package_manager
 from shield.record import Actor, Observation
 
+_OF_FILES: frozenset[Category] = frozenset(
+    ("file_create", "file_write", "file_rename", "file_delete", "file_attribute")
+)
 _WRITERS_MOST = 4096
 _WRITERS_KEPT_NS = 60_000_000_000
 _DOERS: frozenset[Category] = frozenset(
     (
         *("network_connection", "network_listen", "dns_query"),
-        *("file_create", "file_write", "file_rename", "file_delete", "file_attribute"),
+        *_OF_FILES,
         *("privilege_change", "account_change", "persistence_change"),
     )
 )
@@ -61,13 +65,14 @@ class ObservationNormalizer:
             process = _as_the_source_saw_it(actor)
             if seen.category in _DOERS:
                 gaps = (*gaps, _unknown(actor))
+        above = node.above if node else ()
         data = Data(
             process=process,
             parent=node.parent if node else None,
-            ancestors=node.above if node else (),
+            ancestors=above,
             user=seen.user or (node.user if node else None) or (actor.user if actor else None),
             container=seen.container or (node.container if node else None),
-            file=seen.file if seen.category.startswith("file_") else None,
+            file=_file(seen, process, above),
             network=seen.network,
             dns=seen.dns,
             auth=seen.auth,
@@ -82,6 +87,14 @@ class ObservationNormalizer:
     def _writer(self, seen: Observation) -> Actor | None:
         path = seen.persistence.path if seen.persistence else seen.file.path if seen.file else ""
         return self._writers.of(path, seen.ts_ns) if path else None
+
+
+def _file(seen: Observation, process: Process | None, above: tuple[Ancestor, ...]) -> File | None:
+    """Return the file that a file event is about, with the package manager that was at work, if one was."""
+    if seen.file is None or seen.category not in _OF_FILES:
+        return None
+    manager = package_manager(process, above)
+    return msgspec.structs.replace(seen.file, package_manager=manager) if manager else seen.file
 
 
 def _as_the_source_saw_it(actor: Actor | None) -> Process | None:

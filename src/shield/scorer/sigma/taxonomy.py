@@ -67,7 +67,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "create_stream_hash": (*_DOER, *_FILE, *_HASHES, "Hash", "Contents"),
     "image_load": (*_DOER, *_VERSION, *_HASHES, *_SIGNED, "ImageLoaded"),
     "driver_load": (*_HASHES, *_SIGNED, "ImageLoaded"),
-    **dict.fromkeys(_OWN, _DOER),
+    **dict.fromkeys(_OWN, (*_DOER, "ParentImage", "ParentCommandLine")),
     "registry_event": (*_DOER, *_REGISTRY, *_SECURITY_REGISTRY),
     "registry_add": (*_DOER, *_REGISTRY, *_SECURITY_REGISTRY),
     "registry_delete": (*_DOER, *_REGISTRY, *_SECURITY_REGISTRY),
