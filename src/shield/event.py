@@ -16,6 +16,7 @@ Category = Literal[
     "process_start",
     "process_exit",
     "network_connection",
+    "network_flow",
     "network_listen",
     "dns_query",
     "file_create",
@@ -277,9 +278,9 @@ class File(Struct, frozen=True, omit_defaults=True, gc=False):
 class Network(Struct, frozen=True, omit_defaults=True, gc=False):
     """A connection or a listening socket. `initiated` says that this host opened it; None where that is not known.
 
-    The first connection of a process to a destination is told at once (`opened`). Those that follow within a window are
-    folded into one `closed` event: `count` connections, with the bytes and the time they took together. It is `failed`
-    where none of them was ever established: refused, or not answered.
+    The first connection of a process to a destination is told at once (`opened`). What became of it, and of all that
+    followed within a window, is a `network_flow`: `count` connections `closed`, with the bytes and the time they took
+    together. It is `failed` where none of them was ever established: refused, or not answered.
     """
 
     transport: str = ""
@@ -404,8 +405,8 @@ class Module(Struct, frozen=True, omit_defaults=True, gc=False):
 class System(Struct, frozen=True, omit_defaults=True, gc=False):
     """The host itself changed, or is not as it seems. `path` is the mount point or the program that this is about.
 
-    `source` is what was mounted, `type` its file system; `old_options` are those before a remount. `shift_ns` is how far
-    the clock was set ahead.
+    `source` is what was mounted, `type` its file system; `old_options` are those before a remount. `shift_ns` is how
+    far the clock was set ahead.
     """
 
     kind: Literal["mount", "unmount", "remount", "clock_set", "hidden_process", "deleted_program", "memory_program"]

@@ -16,7 +16,7 @@ from shield.normalizer.lineage import Lineage
 from shield.normalizer.live import ENDED_MOST, LiveNormalizer
 from shield.normalizer.origin import Origin
 
-_HOUR_S, _MIB = 3600.0, 1 << 20
+_HOUR_S, _SECOND_NS, _MIB = 3600.0, 1_000_000_000, 1 << 20
 
 
 def state_folder(settings: Configuration) -> Path | None:
@@ -56,11 +56,12 @@ def assemble(
     """Return a watch over `feeds`, which are open, that has not begun."""
     identity = detection.identity
     origin = Origin(identity.host, identity.os, new_id)
+    fold_ns = settings.network.fold_seconds * _SECOND_NS
     return Watch(
         Parts(
             identity=identity,
             feeds=feeds,
-            normalizer=LiveNormalizer(origin, Lineage(identity.scope, ended_most=ENDED_MOST), id_bits),
+            normalizer=LiveNormalizer(origin, Lineage(identity.scope, ended_most=ENDED_MOST), id_bits, fold_ns),
             pipeline=detection.pipeline,
             writer=writer,
             heartbeat_s=settings.heartbeat_seconds,

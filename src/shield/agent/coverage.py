@@ -8,7 +8,7 @@ from shield.scorer.sigma.coverage import Live
 
 _CATEGORIES: dict[Kind, tuple[Category, ...]] = {
     "process": ("process_start", "process_exit"),
-    "network": ("network_connection", "network_listen"),
+    "network": ("network_connection", "network_flow", "network_listen"),
     "dns": ("dns_query",),
     "file": ("file_create", "file_write", "file_rename", "file_delete", "file_attribute"),
     "identity": ("auth_success", "auth_failure"),

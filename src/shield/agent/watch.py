@@ -102,26 +102,34 @@ class Watch:
 
     def _take(self, feed: Feed, records: list[Record]) -> int:
         """Judge and emit the events of one feed's records; return how many records there were."""
-        events_of, finish = self._parts.normalizer.events, self._parts.pipeline.finish
+        events_of = self._parts.normalizer.events
         enrichment = self._parts.enrichment
-        events: list[Event] = []
+        drafts: list[Event] = []
         for record in records:
-            drafts = events_of(enrichment.enrich(record) if enrichment is not None else record)
-            if isinstance(drafts, str):
-                feed.folded[drafts] += 1
+            found = events_of(enrichment.enrich(record) if enrichment is not None else record)
+            if isinstance(found, str):
+                feed.folded[found] += 1
                 continue
             feed.kept += 1
-            for draft in drafts:
+            for draft in found:
                 if draft.gaps:
                     _count_gaps(feed, draft)
-                event = finish(draft)
-                if self._vitals.keeps(event):
-                    events.append(event)
-                else:
-                    self._parts.pipeline.withdraw()
+                drafts.append(draft)
+        self._judge(drafts)
+        return len(records)
+
+    def _judge(self, drafts: Iterable[Event]) -> None:
+        """Give each draft its verdict, and emit those that are to be written."""
+        finish, withdraw, keeps = self._parts.pipeline.finish, self._parts.pipeline.withdraw, self._vitals.keeps
+        events: list[Event] = []
+        for draft in drafts:
+            event = finish(draft)
+            if keeps(event):
+                events.append(event)
+            else:
+                withdraw()
         self._emit(events)
         self._offer(events)
-        return len(records)
 
     def _offer(self, events: Sequence[Event]) -> None:
         """Show finished events to those who may find out more about them."""
@@ -164,6 +172,7 @@ class Watch:
     def _care(self) -> None:
         """Tell of losses and tampering, retry what could not be written, let the view fold."""
         now_ns = time.time_ns()
+        self._judge(self._parts.normalizer.due(now_ns))
         self._tell(self._vitals.care())
         lost = [*self._feeds.care(now_ns), self._output_losses.news(now_ns)]
         self._emit([self._noticed(news) for news in (*lost, self._tampering()) if news])
@@ -198,6 +207,7 @@ class Watch:
     def _finish(self) -> Summary:
         for batch in self._feeds.last():
             self._take(*batch)
+        self._judge(self._parts.normalizer.rest())
         self._follow_up()
         self._care()
         self._tell([told for companion in self._companions for told in companion.close()])

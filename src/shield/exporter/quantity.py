@@ -9,7 +9,9 @@ def some(number: int, what: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time with its two largest units: `2 h 5 min`, `1.25 s`."""
+    """Return a length of time with its two largest units: `2 h 5 min`, `1.25 s`, `18 µs`."""
+    if 0 < seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     whole = int(seconds)
     if whole < 60:
         return f"{seconds:.3g} s"

@@ -173,7 +173,7 @@ def _total(flow: _Flow) -> tuple[Observation, ...]:
     several = {"source_port": 0} if flow.ended + flow.begun > 1 else {}
     if not flow.ended:
         network = replace(last.network, state="opened", count=flow.begun, **several)
-        return (replace(last, network=network),)
+        return (replace(last, category="network_flow", network=network),)
     network = replace(
         last.network,
         state="failed" if flow.failed == flow.ended else "closed",
@@ -183,7 +183,7 @@ def _total(flow: _Flow) -> tuple[Observation, ...]:
         duration_ns=flow.lasted_ns,
         **several,
     )
-    return (replace(last, network=network),)
+    return (replace(last, category="network_flow", network=network),)
 
 
 def _sum(total: int | None, more: int | None) -> int | None:

@@ -18,7 +18,7 @@ _WRITERS_MOST = 4096
 _WRITERS_KEPT_NS = 60_000_000_000
 _DOERS: frozenset[Category] = frozenset(
     (
-        *("network_connection", "network_listen", "dns_query"),
+        *("network_connection", "network_flow", "network_listen", "dns_query"),
         *_OF_FILES,
         *("privilege_change", "account_change", "persistence_change"),
     )

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from shield.event import Event, Platform, Severity, Signal
 from shield.policy.schema import LEVEL_POINTS, Policy
+from shield.scorer.quiet import quietened
 from shield.scorer.sigma.correlation import Correlations
 from shield.scorer.sigma.correlation import signal as correlated
 from shield.scorer.sigma.correlation.rule import Correlation
@@ -24,6 +25,7 @@ from shield.scorer.sigma.matcher import Matcher
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.ruleset import Ruleset
 from shield.scorer.sigma.scan import Databases
+from shield.scorer.subject import Subject, subject
 
 SCORE_MOST = 100
 LOW_SIGNAL = "low_signal"
@@ -103,15 +105,15 @@ class Scorer:
         `found` are signals found later about an event that has been judged: they are its only ones now, and what it
         showed then is part of its story.
         """
-        signals = _ranked(found) if found else self._signals(event)
+        signals = quietened(event, _ranked(found) if found else self._signals(event))
         if not signals:
-            return _nothing(event.category, *_subject(event))
+            return _nothing(event.category, subject(event))
         story = self._earlier(event, signals) if event.correlation_id else ()
         counted = signals + story
         return Assessment(
             score=min(SCORE_MOST, sum(signal.points for signal in counted)),
             rationale=";".join(dict.fromkeys(signal.name for signal in counted)),
-            dedupe_key=_key(event.category, *_subject(event), *sorted(signal.rule_id for signal in signals)),
+            dedupe_key=_key(event.category, *subject(event), *sorted(signal.rule_id for signal in signals)),
             signals=signals,
             story=story,
             attack=tuple(sorted({technique for signal in counted for technique in signal.attack})),
@@ -120,13 +122,15 @@ class Scorer:
     def _signals(self, event: Event) -> tuple[Signal, ...]:
         """Return all signals of one event, the weightiest first."""
         matched = self.matcher.matching(event)
-        found = self.matcher.signals(event, [rule for rule in matched if rule.id not in self._silent])
-        if (matched and self._concerned(matched)) or event.ts_ns > self.correlations.due_ns:
+        loud = [rule for rule in matched if rule.id not in self._silent]
+        found = self.matcher.signals(event, loud) if loud else ()
+        more: tuple[Signal, ...] = ()
+        if event.ts_ns > self.correlations.due_ns or (matched and self._concerned(matched)):
             fired = self.correlations.observe(event, matched)
-            found += tuple(correlated(match, self._points[match.correlation.id]) for match in fired)
+            more = tuple(correlated(match, self._points[match.correlation.id]) for match in fired)
         for witness in self._witnesses:
-            found += witness.signals(event)
-        return _ranked(found)
+            more += witness.signals(event)
+        return _ranked(found + more) if more else found
 
     def _concerned(self, matched: Sequence[Rule]) -> bool:
         return any(rule.id in self._referenced for rule in matched)
@@ -185,17 +189,11 @@ def _ranked(signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
     return tuple(sorted(signals, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
 
 
-def _subject(event: Event) -> tuple[str, str]:
-    """Return what an event is about, as far as repeats of the same finding share it: the program and its parent's."""
-    process, parent = event.data.process, event.data.parent
-    return (process.exe or process.name) if process else "", (parent.exe or parent.name) if parent else ""
-
-
 @lru_cache(maxsize=4096)
 def _key(*parts: str) -> str:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
 
 @lru_cache(maxsize=4096)
-def _nothing(category: str, exe: str, parent_exe: str) -> Assessment:
-    return Assessment(score=0, rationale=LOW_SIGNAL, dedupe_key=_key(category, exe, parent_exe))
+def _nothing(category: str, about: Subject) -> Assessment:
+    return Assessment(score=0, rationale=LOW_SIGNAL, dedupe_key=_key(category, *about))

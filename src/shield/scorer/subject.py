@@ -34,7 +34,7 @@ def _network(data: Data) -> Subject:
 
 def _listening(data: Data) -> Subject:
     network = data.network
-    return (network.transport, network.source_ip, str(network.source_port)) if network else ()
+    return (network.transport, network.destination_ip, str(network.destination_port)) if network else ()
 
 
 def _name(data: Data) -> Subject:
@@ -74,6 +74,7 @@ _THINGS: dict[Category, Callable[[Data], Subject]] = {
     "file_write": _file,
     "file_attribute": _file,
     "network_connection": _network,
+    "network_flow": _network,
     "network_listen": _listening,
     "dns_query": _name,
     "auth_success": _login,

@@ -1,4 +1,6 @@
-"""From the BPF program's records, bytes laid out as bpf/process.bpf.c says, to process records.
+"""From the BPF programs' records, bytes laid out as bpf/process.bpf.c says, to records of processes.
+
+Those about the network, which come in between, are `network_record`'s.
 
 Nothing here is guessed: what a record holds the kernel knew at that moment, so a process that lives for a microsecond
 is described as fully as one that lives for a year.
@@ -12,26 +14,26 @@ from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import BootClock, start_ticks
 from shield.collector.linux.container import container_of
 from shield.collector.linux.environment import notable
+from shield.collector.linux.network_record import HEADER, NetworkDecoder
 from shield.event import Namespaces, Process, User
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 from shield.text import decode
 
-_FORK, _EXIT = 1, 3
+_FORK, _EXEC_KIND, _EXIT = 1, 2, 3
 _ARGS_UNREADABLE, _PATH_CUT, _EXECED = 1, 2, 4
 _REMEMBERED_BYTES = 256
 
-# kind, flags; time, start, start of the parent in ns since boot; pid, ppid, wait status
-_HEADER = struct.Struct("=II QQQ III 4x")
 # cgroup id, capabilities, inode, length of argv; uid, gid, euid, egid, auid, audit session; session, pid in its
 # namespace; namespaces; device, mode, links, owner, argc; comm; lengths of the strings behind
 _EXEC = struct.Struct("=QQQQ 6I 2I 7I 5I 16s 7I 4x")
-_STRINGS_AT = _HEADER.size + _EXEC.size
+_STRINGS_AT = HEADER.size + _EXEC.size
 
 
 class RecordDecoder:
     """Decodes records; the clock and the user names are refreshed now and then by `refresh`."""
 
     def __init__(self, clock: BootClock, names: UserNames) -> None:
+        self.network = NetworkDecoder(clock)
         self._clock = clock
         self._names = names
         self._users: dict[tuple[int, ...], User] = {}
@@ -42,16 +44,18 @@ class RecordDecoder:
         if self._names.refresh():
             self._users.clear()
 
-    def record(self, raw: bytes) -> Record:
-        """Return the record in `raw`."""
-        kind, flags, time_ns, start_ns, parent_start_ns, pid, ppid, status = _HEADER.unpack_from(raw)
+    def record(self, raw: bytes) -> Record | None:
+        """Return the record in `raw`, None for one that `network` keeps for later or leaves out."""
+        kind, flags, time_ns, start_ns, parent_start_ns, pid, ppid, status = HEADER.unpack_from(raw)
         ts_ns = self._clock.unix_ns(time_ns)
         ticks, parent_ticks = start_ticks(start_ns), start_ticks(parent_start_ns)
         if kind == _FORK:
             return ProcessFork(ts_ns, pid, ppid, ticks, parent_ticks)
         if kind == _EXIT:
             return ProcessExit(ts_ns, pid, ppid, ticks, status, time_ns - start_ns, bool(flags & _EXECED))
-        fields = _EXEC.unpack_from(raw, _HEADER.size)
+        if kind != _EXEC_KIND:
+            return self.network.observation(raw)
+        fields = _EXEC.unpack_from(raw, HEADER.size)
         cgroup_id, capabilities, inode, args_length = fields[:4]
         device, mode, links, owner, _argc, comm = fields[19:25]
         invoked, exe, cwd, tty, cgroup, argv, environment = _strings(raw, fields[25:])

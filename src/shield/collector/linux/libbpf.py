@@ -17,6 +17,7 @@ _LOG_BYTES = 1 << 22
 # struct bpf_prog_info of linux/bpf.h up to and with recursion_misses; kernels before 5.12 leave that zero.
 _PROG_INFO_BYTES = 216
 _RECURSION_MISSES_AT = 208
+_NOEXIST = 1
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 _SILENT = _PRINT()
@@ -35,6 +36,13 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
         ctypes.c_int,
         [_POINTER, _POINTER, ctypes.c_size_t, _POINTER, ctypes.c_size_t, ctypes.c_uint64],
     ),
+    "bpf_map__update_elem": (
+        ctypes.c_int,
+        [_POINTER, _POINTER, ctypes.c_size_t, _POINTER, ctypes.c_size_t, ctypes.c_uint64],
+    ),
+    "bpf_object__find_program_by_name": (_POINTER, [_POINTER, ctypes.c_char_p]),
+    "bpf_program__autoload": (ctypes.c_bool, [_POINTER]),
+    "bpf_program__set_autoload": (ctypes.c_int, [_POINTER, ctypes.c_bool]),
     "bpf_program__attach": (_POINTER, [_POINTER]),
     "bpf_program__fd": (ctypes.c_int, [_POINTER]),
     "bpf_obj_get_info_by_fd": (ctypes.c_int, [ctypes.c_int, _POINTER, ctypes.POINTER(ctypes.c_uint32)]),
@@ -80,12 +88,19 @@ class BpfObject:
             raise BpfError(errno.EINVAL, f"section {section} holds {size.value} bytes, not {len(raw)}")
         ctypes.memmove(address, raw, len(raw))
 
+    def leave_out(self, program: str) -> None:
+        """Neither load nor attach a program, to be said before `load`. Raises BpfError."""
+        found = self._lib.bpf_object__find_program_by_name(self._object, program.encode())
+        if not found:
+            raise BpfError(errno.ENOENT, f"no program named {program}")
+        self._check(self._lib.bpf_program__set_autoload(found, False), f"leaving out {program}")
+
     def load(self) -> None:
         """Hand the programs to the kernel's verifier. Raises BpfError."""
         self._check(self._lib.bpf_object__load(self._object), "loading")
 
     def attach(self) -> None:
-        """Attach every program. Raises BpfError."""
+        """Attach every program that is loaded. Raises BpfError."""
         for program in self._programs():
             link = self._lib.bpf_program__attach(program)
             if not link:
@@ -103,6 +118,11 @@ class BpfObject:
         code = self._lib.bpf_map__lookup_elem(self._map(name), ctypes.byref(raw_key), 4, value, size, 0)
         self._check(code, f"reading map {name}")
         return value.raw
+
+    def put(self, name: str, key: bytes, value: bytes) -> None:
+        """Store `value` under a key that a loaded map doesn't have yet. Raises BpfError, EEXIST for one that it has."""
+        code = self._lib.bpf_map__update_elem(self._map(name), key, len(key), value, len(value), _NOEXIST)
+        self._check(code, f"writing map {name}")
 
     def recursion_misses(self) -> int:
         """Return how often the kernel skipped a program because it was already running on that CPU."""
@@ -122,9 +142,11 @@ class BpfObject:
         self._lib.libbpf_set_print(_SILENT)  # libbpf must not call into an object that is gone
 
     def _programs(self) -> Iterator[int]:
+        """Yield the programs that are, or will be, loaded."""
         program = self._lib.bpf_object__next_program(self._object, None)
         while program:
-            yield program
+            if self._lib.bpf_program__autoload(program):
+                yield program
             program = self._lib.bpf_object__next_program(self._object, program)
 
     def _recursion_misses(self, program_fd: int) -> int:

@@ -11,6 +11,7 @@ from shield.exporter.telling import file, host, identity, network
 
 _SENTENCES: Mapping[Category, Callable[[Data], str]] = {
     "network_connection": network.connection,
+    "network_flow": network.connection,
     "network_listen": network.listen,
     "dns_query": network.question,
     "file_create": file.done("created"),

@@ -30,6 +30,8 @@ _EVENTS = {
     "file_delete": "file events",
     "file_rename": "file events",
     "network_connection": "network events",
+    "network_flow": "network events",
+    "network_listen": "network events",
     "dns_query": "DNS events",
     "registry_set": "registry events",
     "image_load": "module events",

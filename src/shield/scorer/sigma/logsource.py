@@ -33,6 +33,7 @@ OBSERVED: dict[Category, str] = {
     "file_delete": "file_delete",
     "file_attribute": "file_change",
     "registry_change": "registry_set",
+    "network_flow": "network_flow",
     "network_listen": "network_listen",
     "auth_success": "authentication",
     "auth_failure": "authentication",

@@ -36,8 +36,13 @@ _BETWEEN = (
 )
 _SCRIPT = ("Path", "ScriptBlockText", "ScriptBlockId", "MessageNumber", "MessageTotal")
 
+_CONNECTION = (
+    *_DOER,
+    *("Initiated", "Protocol", "SourceIp", "SourcePort", "SourceHostname", "SourcePortName", "SourceIsIpv6"),
+    *("DestinationIp", "DestinationPort", "DestinationHostname", "DestinationPortName", "DestinationIsIpv6"),
+)
 _OWN = (
-    *("network_listen", "authentication", "account_change", "persistence_change", "privilege_change"),
+    *("authentication", "account_change", "persistence_change", "privilege_change"),
     *("module_load", "system_change"),
 )
 """Categories of Shield's own; their rules go by paths into an event's data."""
@@ -49,11 +54,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "process_tampering": (*_DOER, "Type"),
     "create_remote_thread": (*_BETWEEN, "NewThreadId", "StartAddress", "StartModule", "StartFunction", "User"),
     "raw_access_thread": (*_DOER, "Device"),
-    "network_connection": (
-        *_DOER,
-        *("Initiated", "Protocol", "SourceIp", "SourcePort", "SourceHostname", "SourcePortName", "SourceIsIpv6"),
-        *("DestinationIp", "DestinationPort", "DestinationHostname", "DestinationPortName", "DestinationIsIpv6"),
-    ),
+    "network_connection": _CONNECTION,
+    "network_flow": _CONNECTION,
+    "network_listen": _CONNECTION,
     "dns_query": (*_DOER, "QueryName", "QueryStatus", "QueryResults"),
     "file_access": (*_DOER, "FileName", "TargetFilename"),
     "file_change": (*_DOER, *_FILE, "PreviousCreationUtcTime"),

@@ -1,26 +1,20 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 /*
- * Every process that starts, forks or ends, into one ring buffer.
+ * Every process that starts, forks or ends, and whom it talks to, into one ring buffer.
  *
- * CO-RE: only the struct members read here are declared; libbpf relocates them against the running kernel's BTF, so
- * one object serves every kernel from 5.8. Strings and argv are copied whole, nothing is interpreted: that is left to
- * user space, which has no power. Every record that can't be delivered is counted by kind in `stats`.
+ * CO-RE: only the struct members read here are declared (kernel.h); libbpf relocates them against the running kernel's
+ * BTF, so one object serves every kernel from 5.8. Strings, argv and DNS messages are copied whole, nothing is
+ * interpreted: that is left to user space, which has no power. record.h is what the programs share, tcp.h, dns.h
+ * and sending.h watch the network; a kernel that lacks one of their tracepoints still runs the programs here.
  *
  * Record layout (little endian, mirrored in ../exec_record.py): struct header, then for exec struct exec and the bytes
  * of invoked, exe, cwd, tty, cgroup, arguments, environment, one behind the other, lengths in struct exec. exe and cwd
  * are path components from the file up to the root of the process, each ended by a NUL.
  */
-#include <linux/types.h>
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
-#include <stddef.h>
-
-#define KIND_FORK 1
-#define KIND_EXEC 2
-#define KIND_EXIT 3
-#define KINDS 4
+#include "record.h"
+#include "tcp.h"
+#include "dns.h"
+#include "sending.h"
 
 #define PF_FORKNOEXEC 0x40
 #define SIGNAL_GROUP_EXIT 0x4
@@ -34,85 +28,6 @@
 #define STRINGS_MAX (8 * PATH_MAX_BYTES)
 /* Processes whose end is remembered; two of their threads come to it within microseconds, or not at all. */
 #define ENDED_MAX 4096
-
-#define EEXIST 17
-
-#define FLAG_ARGS_UNREADABLE 1
-#define FLAG_PATH_CUT 2
-#define FLAG_EXECED 4
-
-typedef __u8 u8;
-typedef __u16 u16;
-typedef __u32 u32;
-typedef __u64 u64;
-
-typedef struct { u64 val; } kernel_cap_t;
-typedef struct { u32 val; } kuid_t;
-typedef struct { u32 val; } kgid_t;
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct qstr { u32 len; const unsigned char *name; };
-struct inode { unsigned short i_mode; kuid_t i_uid; unsigned long i_ino; unsigned int i_nlink;
-	       struct super_block *i_sb; };
-struct super_block { u32 s_dev; };
-struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; };
-struct vfsmount { struct dentry *mnt_root; };
-struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
-struct path { struct vfsmount *mnt; struct dentry *dentry; };
-struct file { struct path f_path; struct inode *f_inode; };
-struct fs_struct { struct path root; struct path pwd; };
-struct mm_struct { unsigned long arg_start, arg_end, env_start, env_end; struct file *exe_file; };
-struct ns_common { unsigned int inum; };
-struct pid_namespace { struct ns_common ns; };
-struct user_namespace { struct ns_common ns; };
-struct mnt_namespace { struct ns_common ns; };
-struct uts_namespace { struct ns_common ns; };
-struct ipc_namespace { struct ns_common ns; };
-struct cgroup_namespace { struct ns_common ns; };
-struct net { struct ns_common ns; };
-struct nsproxy { struct uts_namespace *uts_ns; struct ipc_namespace *ipc_ns; struct mnt_namespace *mnt_ns;
-		 struct net *net_ns; struct cgroup_namespace *cgroup_ns; };
-struct upid { int nr; struct pid_namespace *ns; };
-struct pid { unsigned int level; struct upid numbers[1]; };
-struct tty_struct { char name[64]; };
-struct atomic { int counter; };
-struct signal_struct { struct atomic live; int group_exit_code; unsigned int flags; struct pid *pids[4];
-		       struct tty_struct *tty; };
-struct cred { kuid_t uid; kgid_t gid; kuid_t euid; kgid_t egid; kernel_cap_t cap_effective; struct user_namespace *user_ns; };
-struct kernfs_node { const char *name; };
-struct cgroup { struct kernfs_node *kn; };
-struct cgroup_subsys_state { struct cgroup *cgroup; };
-struct css_set { struct cgroup_subsys_state *subsys[1]; struct cgroup *dfl_cgrp; };
-struct linux_binprm { int argc; const char *filename; };
-struct task_struct {
-	unsigned int flags;
-	int pid, tgid, exit_code;
-	struct mm_struct *mm;
-	struct task_struct *real_parent, *group_leader;
-	struct pid *thread_pid;
-	u64 start_boottime;
-	const struct cred *cred;
-	char comm[16];
-	struct fs_struct *fs;
-	struct nsproxy *nsproxy;
-	struct signal_struct *signal;
-	kuid_t loginuid;
-	unsigned int sessionid;
-	struct css_set *cgroups;
-};
-#pragma clang attribute pop
-
-struct header {
-	u32 kind;
-	u32 flags;
-	u64 time_ns;
-	u64 start_ns;
-	u64 parent_start_ns;
-	u32 pid;
-	u32 ppid;
-	u32 status;
-	u32 unused;
-};
 
 struct exec {
 	u64 cgroup_id;
@@ -135,42 +50,12 @@ struct scratch {
 };
 
 struct ended { u64 start_ns; u64 pid; };
-struct stats { u64 seen[KINDS]; u64 dropped[KINDS]; };
 
-struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1 << 24); } ring SEC(".maps");
-struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct stats);
-} stats SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, ENDED_MAX); __type(key, struct ended);
 	 __type(value, u8); } ended SEC(".maps");
 /* One value a CPU (a per-CPU map can't hold values this large); the program can't interrupt itself on one CPU. */
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct scratch);
 } scratch SEC(".maps");
-
-const volatile u32 args_limit = 1 << 17;
-const volatile u32 env_limit = 1 << 12;
-
-static __always_inline void deliver(void *record, u64 size, u32 kind, u64 wakeup)
-{
-	u32 zero = 0;
-	struct stats *counted = bpf_map_lookup_elem(&stats, &zero);
-	if (!counted || kind >= KINDS)
-		return;
-	counted->seen[kind]++;
-	if (bpf_ringbuf_output(&ring, record, size, wakeup))
-		counted->dropped[kind]++;
-}
-
-/* The process that a task belongs to, and the one that made it. */
-static __always_inline void identify(struct header *header, struct task_struct *task)
-{
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent, group_leader);
-	header->time_ns = bpf_ktime_get_boot_ns();
-	header->pid = BPF_CORE_READ(task, tgid);
-	header->start_ns = BPF_CORE_READ(leader, start_boottime);
-	header->ppid = BPF_CORE_READ(parent, tgid);
-	header->parent_start_ns = BPF_CORE_READ(parent, start_boottime);
-}
 
 /*
  * Append one NUL-ended string of at most `limit` bytes. Where the next one goes is kept in the map and masked at each
