@@ -46,6 +46,7 @@ OBSERVED: dict[Category, str] = {
 """Sigma's category of what Shield observes itself; where Sigma has none, the event's own."""
 
 _KINDS: dict[str, tuple[str, ...]] = {
+    "file_rename": ("file_event",),  # most programs that change a file put a new one in its place
     "registry_add": ("registry_event",),
     "registry_delete": ("registry_event",),
     "registry_rename": ("registry_event",),
