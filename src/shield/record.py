@@ -81,13 +81,15 @@ class ProcessSnapshot(Struct, frozen=True, gc=False):
 class Actor(Struct, frozen=True, gc=False):
     """The process that did something. `process` and `user` are what the source could read of it, if it did.
 
-    They count only where the process's start was not seen; the normalizer knows better otherwise.
+    They count only where the process's start was not seen; the normalizer knows better otherwise. `ended` says that it
+    had ended when the source looked, so that its start could not be read.
     """
 
     pid: int
     start_ticks: int = 0
     process: Process | None = None
     user: User | None = None
+    ended: bool = False
 
 
 class Observation(Struct, frozen=True, gc=False):

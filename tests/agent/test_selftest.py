@@ -1,5 +1,6 @@
 """The self-test with a real probe: what arrives is recognised, what doesn't is a tamper event, and nothing is left."""
 
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,12 @@ def event(category: Category, data: Data) -> Event:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest, "_SETTLE_S", 0.0)
     monkeypatch.setattr(selftest, "_WAIT_S", 0.3)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch, _quick: None) -> None:
+    """Time enough for a probe to do all that it can."""
+    monkeypatch.setattr(selftest, "_WAIT_S", 20.0)
 
 
 def begun(folder: Path, *kinds: Kind) -> SelfTest:
@@ -87,28 +94,36 @@ def test_what_is_not_watched_is_not_expected_and_what_would_do_harm_is_not_probe
     assert all(one.detail.startswith("not probed: ") for one in test.outcomes)
 
 
-def test_what_the_host_does_not_let_the_probe_do_has_not_failed(tmp_path: Path) -> None:
-    folder = tmp_path / "probes"
-    test = begun(folder, "file")
-    folder.rmdir()
-    assert test._probe
-    test._probe.wait(10)
+def test_what_the_host_does_not_let_the_probe_do_has_not_failed(tmp_path: Path, patient: None) -> None:
+    (tmp_path / "file").touch()
+    test = begun(tmp_path / "file" / "probes", "file")
     assert finished(test) == []
     (outcome,) = test.outcomes
-    assert (outcome.arrived, outcome.detail.startswith("not probed: [Errno 2]")) == (None, True)
+    assert (outcome.arrived, outcome.detail.startswith("not probed: [Errno 20]")) == (None, True)
 
 
-def test_a_probe_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_probe_stays_for_sources_that_poll_and_ends_with_the_test(tmp_path: Path, patient: None) -> None:
+    test = begun(tmp_path / "probes", "process")
+    probe = test._probe
+    assert probe
+    while not test._done:
+        test._hear()
+    assert probe.poll() is None
+    test.note(list(traces(test)))
+    finished(test)
+    assert probe.poll() is not None
+
+
+def test_a_probe_leaves_nothing_behind(tmp_path: Path, patient: None) -> None:
     test = begun(tmp_path / "probes", "file")
-    assert test._probe
-    test._probe.wait(10)
+    test.note(list(traces(test)))
+    assert finished(test) == []
     assert list((tmp_path / "probes").iterdir()) == []
-    test.close()
 
 
-def test_without_a_place_for_its_files_the_failure_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    test = SelfTest(tmp_path / "file" / "probes", lambda: ("file",), every_s=60.0)
+def test_a_test_that_can_not_be_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    test = SelfTest(tmp_path / "probes", lambda: ("file",), every_s=60.0)
     (told,) = test.care()
     assert isinstance(told, Tamper)
     assert not test.running

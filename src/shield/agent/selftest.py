@@ -5,18 +5,21 @@ the whole agent is recognised by the probe's pid or a token in its name. What do
 spot that nobody would notice otherwise.
 """
 
+import queue
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from threading import Thread
+from typing import IO
 
 from msgspec import Struct
 
 from shield.agent import child
 from shield.agent.companion import Change, Told
-from shield.agent.probe import name_asked_for
+from shield.agent.probe import DONE, name_asked_for
 from shield.collector.source import Kind
 from shield.event import Event, Tamper
 
@@ -61,6 +64,8 @@ class SelfTest:
         self._every_s = every_s
         self._due = time.monotonic() + _SETTLE_S
         self._probe: subprocess.Popen[bytes] | None = None
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._done = False
         self._token = ""
         self._began_ns = 0
         self._deadline = 0.0
@@ -86,14 +91,16 @@ class SelfTest:
         now = time.monotonic()
         if self._probe is None:
             return self._begin(now) if now >= self._due else ()
-        if self._awaited and now < self._deadline:
+        self._hear()
+        if (self._awaited or not self._done) and now < self._deadline:
             return ()
+        self._end(self._probe)
         return self._finish()
 
     def close(self) -> Sequence[Told]:
         """End the probe that may still run."""
         if self._probe is not None:
-            list(self._not_done())
+            self._end(self._probe)
         return ()
 
     def _begin(self, now: float) -> Sequence[Told]:
@@ -104,19 +111,38 @@ class SelfTest:
         self._found = {kind: Outcome(kind, None, why) for kind, why in _NOT_PROBED.items() if kind in provided}
         self._deadline = now + _WAIT_S
         self._due = now + self._every_s
-        try:
+        with suppress(OSError):  # it is watched from now on, or the probe says why there is none
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            command = [self._token, str(self._folder)]
-            self._probe = child.start("shield.agent.probe", command, stdout=subprocess.PIPE)
+        try:
+            self._start()
         except OSError as error:
             return (Tamper("the self-test could not be run", str(error)),)
         return ()
 
+    def _start(self) -> None:
+        """Start the probe, and a thread that waits for what it says. Raises OSError."""
+        self._done, self._said = False, queue.SimpleQueue()
+        command = [self._token, str(self._folder)]
+        self._probe = child.start("shield.agent.probe", command, stdout=subprocess.PIPE)
+        if self._probe.stdout is not None:
+            Thread(target=_listen, args=(self._probe.stdout, self._said.put), daemon=True).start()
+
+    def _end(self, probe: "subprocess.Popen[bytes]") -> None:
+        """End the probe, which has done all that it could, or had its time."""
+        probe.kill()
+        probe.wait()
+        self._probe = None
+
+    def _hear(self) -> None:
+        """Await no more what the probe says it was not let do."""
+        while not self._said.empty():
+            word, _, why = self._said.get().partition(" ")
+            self._done |= word == DONE
+            if word in self._awaited:
+                self._awaited.discard(word)
+                self._found[word] = Outcome(word, None, f"not probed: {why}")
+
     def _finish(self) -> Sequence[Told]:
-        for kind, why in self._not_done():
-            if kind in self._awaited:
-                self._awaited.discard(kind)
-                self._found[kind] = Outcome(kind, None, f"not probed: {why}")
         failed = [Outcome(kind, False, f"nothing arrived within {_WAIT_S:g} s") for kind in sorted(self._awaited)]
         self._awaited = set()
         before = {one.kind for one in self.outcomes if one.failed}
@@ -125,17 +151,6 @@ class SelfTest:
         mended = before - {one.kind for one in failed}
         told: list[Told] = [Tamper("the self-test failed", f"{one.kind}: {one.detail}") for one in failed]
         return [*told, *([Change(f"the self-test works again: {', '.join(sorted(mended))}")] if mended else [])]
-
-    def _not_done(self) -> Iterator[tuple[Kind, str]]:
-        """End the probe; yield what it could not do, and why."""
-        probe, self._probe = self._probe, None
-        if probe is None:
-            return
-        probe.kill()  # it has had its time, and mostly ended long ago
-        said, _ = probe.communicate()
-        for line in said.decode("utf-8", "replace").splitlines():
-            kind, _, why = line.partition(" ")
-            yield cast("Kind", kind), why
 
     def _kind(self, event: Event) -> Kind | None:
         """Return the kind of what the probe did and `event` tells of, None for what is none of its doing."""
@@ -155,3 +170,10 @@ class SelfTest:
     def _is_the_probe(self, event: Event) -> bool:
         process = event.data.process
         return process is not None and self._probe is not None and process.pid == self._probe.pid
+
+
+def _listen(stream: IO[bytes], tell: Callable[[str], None]) -> None:
+    """Pass on each line of `stream` until it ends, and close it."""
+    with stream:
+        for line in stream:
+            tell(line.decode("utf-8", "replace").strip())

@@ -1,9 +1,9 @@
 """What the running agent says of itself to `shield status`: one small file, replaced every few seconds."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ FOLDER_VARIABLE = "SHIELD_RUNTIME"
 _NAME = "status.json"
 _EVERY_S = 5.0
 _STALE_S = 30.0
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 
 class Status(Struct, frozen=True):
@@ -96,6 +97,7 @@ class StatusFile:
 
     def __init__(self, path: Path, current: Callable[[], Status]) -> None:
         self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
         self._current = current
         self._due = 0.0
 
@@ -109,14 +111,16 @@ class StatusFile:
 
     def close(self) -> Sequence[Told]:
         """Take the file away: nobody is running any more."""
-        self._path.unlink(missing_ok=True)
+        for file in (self._path, self._partial):
+            with suppress(OSError):  # what stays behind names an agent that has ended
+                file.unlink(missing_ok=True)
         return ()
 
     def _write(self) -> None:
-        try:
+        content = msgspec.json.encode(self._current())
+        with suppress(OSError):  # a status that can't be read says the same
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=_NAME, delete=False) as file:
-                file.write(msgspec.json.encode(self._current()))
-            Path(file.name).replace(self._path)
-        except OSError:
-            return  # a status that can't be read says the same
+            self._partial.unlink(missing_ok=True)  # a full disk, or a run that was killed, has left it
+            with os.fdopen(os.open(self._partial, _NEW, 0o600), "wb") as file:
+                file.write(content)
+            self._partial.replace(self._path)

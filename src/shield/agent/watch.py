@@ -192,7 +192,9 @@ class Watch:
         """Emit a heartbeat, after what correlations had to forget since the last one."""
         self._vitals.fade()
         forgotten = self._forgotten.news(time.time_ns())
-        self._emit([*([self._noticed(forgotten)] if forgotten else []), self._heartbeat()])
+        if forgotten is not None:
+            self._emit([self._noticed(forgotten)])
+        self._emit([self._heartbeat()])
 
     def _looked_after(self) -> Sequence[Companion]:
         """Return the companions: those the watch was given, and its own."""

@@ -61,20 +61,23 @@ def _used(found: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _examined(kind: Kind, source: Source) -> dict[str, Any]:
-    report: dict[str, Any] = {
-        "kind": kind,
-        "source": source.name,
-        "provides": sorted(source.provides),
-        "works": True,
-        "blind_spots": list(source.blind_spots),
-    }
+    """Open and close a source; only an open one knows what it gives here, and what it can't see."""
+    trouble: dict[str, str] = {}
     try:
         source.open()
     except SourceUnavailable as refusal:
-        report |= {"works": False, "reason": refusal.reason, "remedy": refusal.remedy}
+        trouble = {"reason": refusal.reason, "remedy": refusal.remedy}
     finally:
+        blind_spots, provides = list(source.blind_spots), sorted(source.provides)
         source.close()
-    return report
+    return {
+        "kind": kind,
+        "source": source.name,
+        "provides": provides,
+        "works": not trouble,
+        "blind_spots": blind_spots,
+        **trouble,
+    }
 
 
 def _show(found: list[dict[str, Any]], used: dict[str, str], baseline: str) -> None:

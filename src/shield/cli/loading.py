@@ -30,7 +30,7 @@ _LARGEST = 16 << 20
 def load_configuration(path: Path | None) -> Configuration:
     """Return the configuration in `path`; without one that of /etc/shield/shield.yml, or the defaults."""
     if path is None:
-        if not DEFAULT_CONFIGURATION.exists():
+        if not _may_be_there(DEFAULT_CONFIGURATION):
             return Configuration()
         path = DEFAULT_CONFIGURATION
     try:
@@ -106,6 +106,14 @@ def with_bar(
     hidden = number < _MANY or not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
         yield from bar.track(files, total=number, description=doing)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Return whether there is a file, also where nobody lets us see: reading it says so then."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _bytes(path: Path) -> bytes:

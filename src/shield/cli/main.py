@@ -3,6 +3,7 @@
 import os
 import sys
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from typing import Annotated, cast
 
 import typer
@@ -68,6 +69,7 @@ app.add_typer(show.app, name="show")
 def main() -> int:
     """Run the command on sys.argv; return its exit code."""
     _complete_streams()
+    _have_a_home()
     with quiet_end():
         app()
     return 0
@@ -81,6 +83,14 @@ def _complete_streams() -> None:
     stdout: object = sys.stdout
     if isinstance(stdout, TextIOWrapper):
         cast("TextIOWrapper[BytesIO]", stdout).reconfigure(errors="backslashreplace")
+
+
+def _have_a_home() -> None:
+    """Take the root folder for the home of a user whom passwd doesn't know, as container runtimes do."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
 
 
 if __name__ == "__main__":

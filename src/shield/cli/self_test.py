@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
@@ -27,7 +28,7 @@ from shield.policy.load import PolicyInForce
 from shield.scorer.sigma.coverage import Idle, idle
 from shield.text import printable
 
-_MOST_S = 30.0
+_MOST_S, _EVERY_H = 30.0, 1.0
 _GOOD, _BAD = "green", "yellow"
 
 
@@ -36,7 +37,16 @@ def tested(to_json: bool) -> None:
 
     Exits with code 1 if something did not arrive, 3 if there is nothing to test.
     """
-    settings = load_configuration(None)
+    try:
+        place = tempfile.TemporaryDirectory(prefix="shield-")
+    except OSError as error:
+        fail(f"the self-test needs a folder for its files: {error.strerror}; name one in TMPDIR", 3)
+    with place as folder:
+        _tested(to_json, Path(folder))
+
+
+def _tested(to_json: bool, folder: Path) -> None:
+    settings = replace(load_configuration(None), state=str(folder), self_test_hours=_EVERY_H)
     policy = load_policy(Path(settings.policy) if settings.policy else None)
     book = load_rules(settings.rules, policy)
     try:
@@ -50,7 +60,7 @@ def tested(to_json: bool) -> None:
         fail(f"no source of events can be used: {refusal.reason}; {refusal.remedy}", 3)
     try:
         kinds, refused = feeds.provided, tuple(str(refusal) for refusal in feeds.refused)
-        outcomes = _outcomes(settings, policy, book, sources, feeds)
+        outcomes = _outcomes(settings, policy, book, sources, feeds, folder)
     finally:
         feeds.close()
     unseeing = idle(book.ruleset, live(identify().os, kinds))
@@ -63,17 +73,16 @@ def tested(to_json: bool) -> None:
 
 
 def _outcomes(
-    settings: Configuration, policy: PolicyInForce, book: Rulebook, sources: HostSources, feeds: Feeds
+    settings: Configuration, policy: PolicyInForce, book: Rulebook, sources: HostSources, feeds: Feeds, folder: Path
 ) -> tuple[Outcome, ...]:
     test = self_test(settings, feeds)
     if test is None:
-        fail("the self-test needs a folder for its files and `self_test_hours`; see `state` in the configuration", 3)
-    with tempfile.TemporaryDirectory(prefix="shield-") as folder:
-        writer = JsonlWriter(Path(folder) / "events.jsonl", fsync="never")
-        detection = Detection(identify(), policy, book, feeds)
-        watch = assemble(settings, detection, sources, feeds, writer, test=test)
-        watch.remember(sources.snapshot())
-        watch.run(lambda: test.finished_ns > 0, _MOST_S)
+        return ()
+    writer = JsonlWriter(folder / "events.jsonl", fsync="never")
+    detection = Detection(identify(), policy, book, feeds)
+    watch = assemble(settings, detection, sources, feeds, writer, test=test)
+    watch.remember(sources.snapshot())
+    watch.run(lambda: test.finished_ns > 0, _MOST_S)
     return test.outcomes
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import psutil
 
-from shield.collector.source import Count, Kind
+from shield.collector.source import Count, Kind, SourceUnavailable
 from shield.event import Process, User
 from shield.record import ProcessExec, ProcessExit, Record
 from shield.text import decode
@@ -60,8 +60,12 @@ class PollingSource:
         self._polls = False
 
     def open(self) -> None:
-        """Take the list to compare with."""
-        self._running = self._list()
+        """Take the list to compare with. Raises SourceUnavailable."""
+        try:
+            self._running = self._list()
+        except OSError as error:
+            reason = f"the processes can't be listed ({error.strerror})"
+            raise SourceUnavailable(self.name, reason, "mount /proc, and let Shield read it") from None
         self._polls = True
 
     def fileno(self) -> int | None:

@@ -121,7 +121,7 @@ class Lineage:
     """The tree of at most `capacity` processes; where there are more, the longest untouched are forgotten (counted).
 
     `scope` names the host and its boot: it makes story ids differ between hosts and boots. The last `ended_most`
-    processes that have ended are remembered for `doer`.
+    processes that have ended are remembered for `doer`; where that is 0, nobody asks, and nodes keep only their image.
     """
 
     def __init__(self, scope: str, capacity: int = 131_072, ended_most: int = 0) -> None:
@@ -142,13 +142,16 @@ class Lineage:
             return None
         return node
 
-    def doer(self, pid: int, ticks: int) -> Node | None:
-        """Return the process of that pid and start, as `find` does, or one that ended a little while ago."""
+    def doer(self, pid: int, ticks: int, *, ended: bool = False) -> Node | None:
+        """Return the process of that pid and start, as `find` does, or one that ended a little while ago.
+
+        `ended` says that it had ended when it was looked for: a living one with its pid is then another.
+        """
         living = self.find(pid, ticks)
-        if living is not None:
-            return living
-        ended = self._ended.get(pid)
-        return ended if ended is not None and (ended.ticks == ticks or not ticks or not ended.ticks) else None
+        past = self._ended.get(pid)
+        if past is not None and past.ticks != ticks and past.ticks and ticks:
+            past = None
+        return past or living if ended else living or past
 
     def fork(self, pid: int, ticks: int, start_ns: int, ppid: int, parent_ticks: int) -> Node:
         """Add the process that `ppid` created; one that is known already is left as it is."""
@@ -166,7 +169,8 @@ class Lineage:
             node = self._add(process.pid, ticks, process.start_ns, process.ppid, parent_ticks)
         node.start_ns = process.start_ns
         node.run(Image(process.name, process.exe, process.cmdline, user.effective_name or user.name))
-        node.process, node.user, node.container = process, user, container
+        if self._ended_most:
+            node.process, node.user, node.container = process, user, container
         return node
 
     def exit(self, pid: int, ticks: int) -> Node | None:

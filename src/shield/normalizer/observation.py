@@ -58,7 +58,7 @@ class ObservationNormalizer:
         actor = seen.actor or self._writer(seen)
         if seen.file is not None and seen.actor is not None:
             self._writers.note(seen.file.path, seen.ts_ns, seen.actor)
-        node = self._lineage.doer(actor.pid, actor.start_ticks) if actor is not None else None
+        node = self._lineage.doer(actor.pid, actor.start_ticks, ended=actor.ended) if actor else None
         process = node.doing() if node is not None else None
         gaps = seen.gaps
         if process is None:
@@ -106,7 +106,11 @@ def _as_the_source_saw_it(actor: Actor | None) -> Process | None:
 
 
 def _unknown(actor: Actor | None) -> str:
-    return f"the start of pid {actor.pid} was not seen" if actor else "the process that did it is not known"
+    if actor is None:
+        return "the process that did it is not known"
+    return (
+        f"pid {actor.pid} ended before /proc was read" if actor.ended else f"the start of pid {actor.pid} was not seen"
+    )
 
 
 def _story(node: Node | None) -> str:

@@ -126,5 +126,8 @@ def refusal(code: int | None) -> tuple[str, str]:
             "run Shield in the host's own pid, user and network namespaces, on a kernel with CONFIG_PROC_EVENTS",
         )
     if code in (errno.EPERM, errno.EACCES):
-        return "the process events connector is not permitted", "run Shield as root, or give it CAP_NET_ADMIN"
+        return (
+            "the process events connector is not permitted",
+            "run Shield as the host's root, outside of containers, or give it CAP_NET_ADMIN",
+        )
     return os.strerror(code or errno.EIO), "use another source"

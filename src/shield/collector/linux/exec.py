@@ -118,9 +118,8 @@ class EbpfSource:
             self._load()
         except OSError as error:
             self.close()
-            log = error.log.splitlines()[-1:] if isinstance(error, BpfError) else []
-            reason = "; ".join([str(error), *log])
-            raise SourceUnavailable(self.name, reason, _remedy(error)) from None
+            self._begin(network=self._wants_network)
+            raise SourceUnavailable(self.name, *_why(error)) from None
 
     def fileno(self) -> int | None:
         """Return the ring buffer's descriptor; it becomes readable at an exec, a connection, a new port or a name."""
@@ -268,10 +267,27 @@ def _known_to_kernel(programs: Mapping[str, str]) -> set[str]:
     return {program for program, need in programs.items() if b"\0" + need.encode() + b"\0" in types}
 
 
-def _remedy(error: OSError) -> str:
+def _why(error: OSError) -> tuple[str, str]:
+    """Return why the programs can't be used, and what would change that."""
     if error.errno in (errno.EPERM, errno.EACCES):
-        return "run Shield as the host's root, outside of containers or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
-    return "needs Linux 5.8 or newer with BTF and libbpf 1.0"
+        return (
+            "the kernel does not permit loading BPF programs",
+            "run Shield as the host's root, outside of containers, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE",
+        )
+    if not _has_types():
+        return (
+            f"the kernel does not describe its types ({_KERNEL_TYPES} lacks or is empty)",
+            "boot a kernel with BTF (CONFIG_DEBUG_INFO_BTF), as those of all large distributions are",
+        )
+    log = error.log.splitlines()[-1:] if isinstance(error, BpfError) else []
+    return "; ".join([str(error), *log]), "needs Linux 5.8 or newer with BTF and libbpf 1.0"
+
+
+def _has_types() -> bool:
+    try:
+        return _KERNEL_TYPES.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _possible_cpus() -> int:

@@ -7,7 +7,6 @@ from shield.collector.linux.clock import BootClock
 from shield.collector.linux.procfs import ProcessGone, ProcfsReader
 from shield.record import Actor
 
-ENDED = "the process ended before /proc was read"
 OUTSIDE = "the process is outside of the agent's pid namespace"
 
 Doer = tuple[Actor | None, tuple[str, ...]]
@@ -39,13 +38,13 @@ class Actors:
 
     def _look_up(self, pid: int, pidfd: int | None) -> Doer:
         if pidfd is not None and pidfd < 0:
-            return Actor(pid), (ENDED,)
+            return Actor(pid, ended=True), ()
         try:
             actor = Actor(pid, self._procfs.start_ticks(pid))
         except (ProcessGone, OSError):
-            return Actor(pid), (ENDED,)
+            return Actor(pid, ended=True), ()
         if pidfd is not None and _ended(pidfd):  # what was read may be of another process with the same pid
-            return Actor(pid), (ENDED,)
+            return Actor(pid, ended=True), ()
         return actor, ()
 
 

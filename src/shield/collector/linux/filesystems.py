@@ -3,8 +3,10 @@
 A file system is known by its device number as the kernel holds it: the minor number in the lower 20 bits.
 """
 
+import os
 import re
 import select
+from contextlib import suppress
 
 from shield.text import decode
 
@@ -16,35 +18,48 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class LocalFilesystems:
-    """Tells local file systems from others by this process's mounts; follows every change of those."""
+    """Tells local file systems from others by this process's mounts; follows every change of those.
+
+    They are read at the first question. Where they can't be, only what has a number of hardware is local.
+    """
 
     def __init__(self) -> None:
-        self._file = open(_MOUNTS, "rb", buffering=0)  # noqa: SIM115  kept open: the kernel marks it when mounts change
+        self._file = -1
         self._changed = select.poll()
-        self._changed.register(self._file, select.POLLPRI)
         self._local: frozenset[int] = frozenset()
         self._others: frozenset[int] = frozenset()
         self._below_others: tuple[str, ...] = ()
-        self._read()
 
     def local(self, device: int, path: str) -> bool:
         """Return whether all that is asked about a file is answered at once; `device` is 0 where it isn't known.
 
         A device without a number of hardware that isn't mounted here, such as a container's, may be anything.
         """
-        if self._changed.poll(0):
+        if self._file < 0:
+            self._open()
+        elif self._changed.poll(0):
             self._read()
         known = not device or device >> _MINOR_BITS or device in self._local
         return bool(known) and device not in self._others and not path.startswith(self._below_others)
 
     def close(self) -> None:
         """Follow mounts no more."""
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _open(self) -> None:
+        """Begin to follow the mounts: the kernel marks an open table of them when they change."""
+        with suppress(OSError):
+            self._file = os.open(_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+            self._changed.register(self._file, select.POLLPRI)
+            self._read()
 
     def _read(self) -> None:
         """Read the mounts (proc_pid_mountinfo(5)): device and place are words 2 and 4, the type is behind the dash."""
-        self._file.seek(0)
-        lines = [line.partition(b" - ") for line in self._file.readall().splitlines()]
+        os.lseek(self._file, 0, os.SEEK_SET)
+        with open(self._file, "rb", closefd=False) as file:
+            lines = [line.partition(b" - ") for line in file]
         mounts = [(before.split(), behind.split()[0]) for before, _, behind in lines if behind]
         local = [words for words, kind in mounts if _is_local(_device(words[2]), kind)]
         others = [words for words, kind in mounts if not _is_local(_device(words[2]), kind)]

@@ -57,7 +57,7 @@ class KernelSource:
         self._options = options or KernelOptions()
         self._clock, self._names = BootClock(), UserNames()
         reader = ProcfsReader(self._clock, self._names, procfs)
-        self._mounts = Mounts(_readable(self._options.mountinfo, procfs))
+        self._mounts = Mounts(Path(self._options.mountinfo), procfs / "self" / "mountinfo")
         self._clock_set = ClockSet(self._options.clock_least_ns)
         self._modules = KernelModules(procfs)
         self._programs = BpfPrograms(self._clock, self._names, procfs)
@@ -165,16 +165,3 @@ class KernelSource:
             self.blind_spots = (*self.blind_spots, f"{without}: {error.strerror or error}.")
             return False
         return True
-
-
-def _readable(mountinfo: str, procfs: Path) -> Path:
-    """Return the mount table to watch: another process's is shown only to root."""
-    return Path(mountinfo) if _opens(mountinfo) else procfs / "self" / "mountinfo"
-
-
-def _opens(path: str) -> bool:
-    try:
-        with open(path, "rb"):
-            return True
-    except OSError:
-        return False

@@ -10,6 +10,7 @@ import select
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -74,10 +75,13 @@ class Change(NamedTuple):
 
 
 class Mounts:
-    """The mount namespace whose mountinfo this is; `root` is where its paths begin."""
+    """The mount namespace whose mountinfo this is; `own` is that of this process, for where the other may not be read.
 
-    def __init__(self, mountinfo: Path) -> None:
-        self._path = mountinfo
+    Another process's is shown only to root.
+    """
+
+    def __init__(self, mountinfo: Path, own: Path | None = None) -> None:
+        self._choices = (mountinfo, own) if own is not None else (mountinfo,)
         self._root = mountinfo.parent / "root"
         self._file = -1
         self._timer: TimerFd | None = None
@@ -86,7 +90,8 @@ class Mounts:
 
     def open(self) -> dict[int, int]:
         """Remember the mounts there are; return what to wait for, epoll events by descriptor. Raises OSError."""
-        self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file, path = self._opened()
+        self._root = path.parent / "root"
         self._timer = TimerFd()
         self._lines = self._table()
         return {self._file: select.EPOLLPRI, self._timer.fileno(): select.EPOLLIN}
@@ -118,6 +123,13 @@ class Mounts:
         if self._timer is not None:
             self._timer.close()
             self._timer = None
+
+    def _opened(self) -> tuple[int, Path]:
+        *others, last = self._choices
+        for path in others:
+            with suppress(OSError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+        return os.open(last, os.O_RDONLY | os.O_CLOEXEC), last
 
     def _table(self) -> set[bytes]:
         os.lseek(self._file, 0, os.SEEK_SET)

@@ -23,7 +23,7 @@ _DELETED = b" (deleted)"
 
 
 class ProcessGone(Exception):
-    """The process ended before it could be read."""
+    """The process ended before it could be read, or may not be seen (proc(5), hidepid)."""
 
 
 class _Stat(NamedTuple):
@@ -120,7 +120,7 @@ class ProcfsReader:
     def _bytes(self, pid: int, name: str) -> bytes:
         try:
             return (self._root / str(pid) / name).read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             raise ProcessGone(pid) from None
 
     def _readable(self, pid: int, name: str) -> bytes:

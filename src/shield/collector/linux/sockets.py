@@ -132,6 +132,7 @@ class SocketSource:
             "What a connection carried is not counted, and its duration is known to a poll.",
             "UDP is seen only where the socket is connected, and UDP servers only on ports that were chosen.",
             "Without root, the process behind a socket of another user and other network namespaces are not seen.",
+            "DNS questions are not seen, nor by which name a destination was looked up.",
         )
         self._known: dict[Socket, tuple[int, Observation]] = {}
         self._ready: deque[Record] = deque()

@@ -5,8 +5,8 @@ the requirements that are then met, as the bits of one number: bit `k * rules + 
 event's numbers are joined by `or`; the rules of which every requirement is met are its candidates.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -33,17 +33,23 @@ _LONGEST_REMEMBERED = 512
 
 
 class Memory(dict[Any, int]):
-    """What values meet, found out by `find` at the first of each; begins anew when it is full."""
+    """What values meet, found out by `find` at the first of each.
 
-    def __init__(self, find: Callable[[Any], int]) -> None:
+    When it is full it begins anew, unless finding out is `cheap`: then the first values are enough to remember.
+    """
+
+    def __init__(self, find: Callable[[Any], int], cheap: bool) -> None:
         super().__init__()
         self._find = find
+        self._cheap = cheap
 
     def __missing__(self, value: Any) -> int:
         """Return what `value` meets, and keep it unless the value is very long."""
         bits = self._find(value)
-        if isinstance(value, int) or len(value) <= _LONGEST_REMEMBERED:
+        if type(value) is int or len(value) <= _LONGEST_REMEMBERED:
             if len(self) >= _REMEMBERED:
+                if self._cheap:
+                    return bits
                 self.clear()
             self[value] = bits
         return bits
@@ -60,14 +66,16 @@ class Candidates:
         fields = {name: _Field(values, databases, engine) for name, values in wanted.items()}
         self._met = self._met_by_log(fields) if logged else self._met_by_observation(fields)
 
-    def of(self, event: Event) -> Iterator[int]:
-        """Yield the numbers of the rules that `event` may match, in their order."""
+    def of(self, event: Event) -> list[int]:
+        """Return the numbers of the rules that `event` may match, in their order."""
         met, number = self._met(event), self._number
         left = met & (met >> number) & (met >> 2 * number) & self._every
+        found: list[int] = []
         while left:
             lowest = left & -left
-            yield lowest.bit_length() - 1
+            found.append(lowest.bit_length() - 1)
             left ^= lowest
+        return found
 
     def _met_by_log(self, fields: Mapping[str, "_Field"]) -> Callable[[Event], int]:
         """Return the function that adds up what an event read from a log meets: what isn't in the log is looked up."""
@@ -168,8 +176,9 @@ class _Field:
         ordered = sorted(needles)  # the same in every process, so that the databases' digests are
         self._bits = [needles[needle] for needle in ordered]
         self._found = scanner(ordered, databases, engine) if needles else None
-        self.texts = Memory(self.met_by_text)
-        self._integers = Memory(self._met_by_number)
+        self.texts = Memory(self.met_by_text, cheap=self._found is None)
+        self._integers = Memory(self._met_by_number, cheap=self._found is None)
+        self._truths = tuple(self._looked_up(shown(truth), None) for truth in (False, True))
 
     def met(self, found: FieldValue) -> int:
         """Return the bits that a value of the field meets; never too few, and seldom more than a test would say."""
@@ -180,22 +189,27 @@ class _Field:
             return self._integers[found]
         if found is None:
             return self.absent
-        return self._met_by_each(found) if isinstance(found, tuple) else self._met_by_number(found)
+        if kind is bool:
+            return self._truths[found is True]
+        return self._met_by_each(found) if isinstance(found, tuple) else self._met_by_number(cast("float", found))
 
     def _met_by_each(self, found: tuple[Any, ...]) -> int:
-        bits = self.present
+        bits, texts = self.present, self.texts
         for element in found:
-            bits |= self.met(element)
+            bits |= texts[element] if type(element) is str else self.met(element)
         return bits
 
-    def _met_by_number(self, found: FieldValue) -> int:
-        return self.met_by_text(shown(found))
+    def _met_by_number(self, found: float) -> int:
+        return self._looked_up(str(found), found)
 
     def met_by_text(self, text: str) -> int:
         """Return the bits that a text meets, looked up and scanned for now."""
+        return self._looked_up(text, as_number(text) if self._numbers else None)
+
+    def _looked_up(self, text: str, number: float | None) -> int:
         plain = text.casefold()
         bits = self.present | self._exact.get(plain, 0)
-        if self._numbers and (number := as_number(text)) is not None:
+        if number is not None:
             bits |= self._numbers.get(number, 0)
         if self._found is not None:
             table = self._bits
@@ -250,7 +264,7 @@ class _Keywords:
         """Return the bits that the event meets."""
         log = event.data.log
         if self._found is not None and log is not None:
-            record = _encode((log.fields, log.message))
+            record = _encode((*log.fields.values(), log.message))
             if record.isascii():
                 bits = self._texts.present
                 for at in self._found(record):

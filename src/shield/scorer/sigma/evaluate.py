@@ -1,46 +1,66 @@
 """The condition of a rule as a function of an event's fields."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from shield.event import Event
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation, comparisons
 from shield.scorer.sigma.fields import FieldValue, getter, texts
-from shield.scorer.sigma.predicate import Test, any_of, element, folded, shown, test_of, text_test
+from shield.scorer.sigma.predicate import Test, any_of, element, folded, shown, test_of, text_test, text_tests
 from shield.scorer.sigma.value import Expression, FieldReference, Text, Value, plain_parts
+from shield.scorer.sigma.value import shown as shown_value
 
 _EXPRESSION_COST = 20
 
 
-class View:
-    """The fields of one event, each taken out of it, and case-folded, once."""
+class View(dict[str, str | tuple[str, ...] | None]):
+    """The fields of one event by name, each worked out once: its text without regard to case, None where it is absent.
 
-    __slots__ = ("_event", "_folded", "_found")
+    A field that is a list has a tuple of texts; `""` stands for all texts of the event.
+    """
+
+    __slots__ = ("_event", "_logged")
 
     def __init__(self, event: Event) -> None:
+        log = event.data.log
         self._event = event
-        self._found: dict[str, FieldValue] = {}
-        self._folded: dict[str, FieldValue] = {}
+        self._logged = log.fields if log is not None else _NOT_LOGGED
 
     def found(self, field: str) -> FieldValue:
-        """Return the value of `field`, for `""` all texts of the event."""
-        if field not in self._found:
-            self._found[field] = getter(field)(self._event) if field else texts(self._event)
-        return self._found[field]
+        """Return the value of `field` as it is."""
+        logged = self._logged.get(field)
+        if logged is not None:
+            return logged
+        return getter(field)(self._event) if field else texts(self._event)
 
-    def folded(self, field: str) -> FieldValue:
-        """Return the value of `field` as text without regard to case, None where it is absent."""
-        if field not in self._folded:
-            found = self.found(field)
-            if isinstance(found, tuple):
-                self._folded[field] = tuple(map(folded, found))
-            else:
-                self._folded[field] = None if found is None else folded(found)
-        return self._folded[field]
+    def __missing__(self, field: str) -> str | tuple[str, ...] | None:
+        """Return the value of `field` as it is compared, and keep it."""
+        found = self.found(field)
+        if type(found) is str:
+            plain = found.casefold()
+        elif isinstance(found, tuple):
+            plain = tuple(map(folded, found))
+        else:
+            plain = None if found is None else folded(found)
+        self[field] = plain
+        return plain
+
+
+_NOT_LOGGED: Mapping[str, FieldValue] = {}
 
 
 Holds = Callable[[View], bool]
-Why = Callable[[View], tuple[Comparison, ...] | None]
+
+
+class Reason(NamedTuple):
+    """A comparison that holds; `pattern` is how people read its value."""
+
+    field: str
+    value: Value
+    pattern: str
+
+
+Why = Callable[[View], tuple[Reason, ...] | None]
 
 
 def compiled(clause: Clause) -> Holds:
@@ -54,14 +74,12 @@ def compiled(clause: Clause) -> Holds:
         case AllOf(parts):
             return _joined(parts, stops_at=False)
         case AnyOf(parts):
-            return _joined(parts, stops_at=True)
+            plain = _plain(parts)
+            return _any_text(plain) if plain else _joined(parts, stops_at=True)
 
 
 def _joined(parts: tuple[Clause, ...], stops_at: bool) -> Holds:
     """Return the function that looks at `parts` until one is `stops_at`, and says that, else the opposite."""
-    plain = _plain(parts)
-    if plain is not None:
-        return _of_one_field(plain[0].field, [_test(part.value) for part in plain], stops_at)
     every = [compiled(part) for part in sorted(parts, key=_cost)]
 
     def holds(view: View) -> bool:
@@ -78,11 +96,11 @@ def _cost(clause: Clause) -> int:
     return sum(_EXPRESSION_COST if isinstance(one.value, Expression) else 1 for one in comparisons(clause))
 
 
-def _plain(parts: tuple[Clause, ...]) -> list[Comparison] | None:
-    """Return `parts` if all compare one field with texts without regard to case, else None."""
+def _plain(parts: tuple[Clause, ...]) -> list[Comparison]:
+    """Return `parts` if all compare one field with texts without regard to case, else nothing."""
     plain = [part for part in parts if isinstance(part, Comparison) and _is_plain(part.value)]
     is_about_one = len(plain) == len(parts) and len({part.field for part in plain}) == 1
-    return plain if is_about_one else None
+    return plain if is_about_one else []
 
 
 def _is_plain(value: Value) -> bool:
@@ -94,15 +112,20 @@ def _test(value: Value) -> Test:
     return text_test(plain_parts(value)) if isinstance(value, Text) and not value.cased else test_of(value)
 
 
-def _of_one_field(field: str, tests: list[Test], stops_at: bool) -> Holds:
+def _any_text(plain: Sequence[Comparison]) -> Holds:
+    """Return the function that says whether one of `plain` holds, which `_plain` found to be about one field."""
+    field = plain[0].field
+    tests = text_tests(plain_parts(part.value) for part in plain if isinstance(part.value, Text))
+    if len(tests) == 1:
+        (test,) = tests
+        return lambda view: any_of(test, view[field])
+
     def holds(view: View) -> bool:
-        folded = view.folded(field)
-        if isinstance(folded, tuple):
-            return any(any_of(test, folded) is stops_at for test in tests) is stops_at
-        for test in tests:
-            if test(folded) is stops_at:
-                return stops_at
-        return not stops_at
+        found = view[field]
+        for test in tests:  # noqa: SIM110  a generator takes longer than the tests
+            if any_of(test, found):
+                return True
+        return False
 
     return holds
 
@@ -114,7 +137,7 @@ def reasons(clause: Clause) -> Why:
     """
     match clause:
         case Comparison(field, value):
-            test, reason = _comparison(field, value), (clause,)
+            test, reason = _comparison(field, value), (_reason(clause),)
             return lambda view: reason if test(view) else None
         case Negation(part):
             holds = compiled(part)
@@ -123,29 +146,31 @@ def reasons(clause: Clause) -> Why:
             return _reasons_of_all([reasons(part) for part in parts])
         case AnyOf(parts):
             plain = _plain(parts)
-            if plain is not None:
-                return _reasons_of_one_field(plain)
-            return _reasons_of_any([reasons(part) for part in parts])
+            return _reasons_of_one_field(plain) if plain else _reasons_of_any([reasons(part) for part in parts])
+
+
+def _reason(comparison: Comparison) -> Reason:
+    return Reason(comparison.field, comparison.value, shown_value(comparison.value))
 
 
 def _reasons_of_one_field(parts: list[Comparison]) -> Why:
     """Return the reasons of alternatives that `_plain` found to be about one field."""
-    field, tests = parts[0].field, [(_test(part.value), part) for part in parts]
+    field, tests = parts[0].field, [(_test(part.value), _reason(part)) for part in parts]
 
-    def why(view: View) -> tuple[Comparison, ...] | None:
-        folded = view.folded(field)
-        if isinstance(folded, tuple):
-            found = tuple(part for test, part in tests if any_of(test, folded))
+    def why(view: View) -> tuple[Reason, ...] | None:
+        found = view[field]
+        if type(found) is tuple:
+            holding = [reason for test, reason in tests if any_of(test, found)]
         else:
-            found = tuple(part for test, part in tests if test(folded))
-        return found or None
+            holding = [reason for test, reason in tests if test(found)]
+        return tuple(holding) or None
 
     return why
 
 
 def _reasons_of_all(parts: list[Why]) -> Why:
-    def why(view: View) -> tuple[Comparison, ...] | None:
-        found: list[Comparison] = []
+    def why(view: View) -> tuple[Reason, ...] | None:
+        found: list[Reason] = []
         for part in parts:
             reason = part(view)
             if reason is None:
@@ -157,14 +182,14 @@ def _reasons_of_all(parts: list[Why]) -> Why:
 
 
 def _reasons_of_any(parts: list[Why]) -> Why:
-    def why(view: View) -> tuple[Comparison, ...] | None:
+    def why(view: View) -> tuple[Reason, ...] | None:
         found = [reason for part in parts if (reason := part(view)) is not None]
-        return tuple(one for reason in found for one in reason) if found else None
+        return tuple([one for reason in found for one in reason]) if found else None
 
     return why
 
 
-def matched(comparison: Comparison, view: View) -> str:
+def matched(comparison: Comparison | Reason, view: View) -> str:
     """Return the text that makes `comparison`, which holds, hold."""
     found = view.found(comparison.field)
     if not isinstance(found, tuple):
@@ -177,9 +202,9 @@ def matched(comparison: Comparison, view: View) -> str:
 def _comparison(field: str, value: Value) -> Holds:
     if isinstance(value, FieldReference):
         return _reference(field, value)
-    test = _test(value)
     if _is_plain(value):
-        return lambda view: any_of(test, view.folded(field))
+        return _any_text([Comparison(field, value)])
+    test = test_of(value)
     return lambda view: any_of(test, view.found(field))
 
 
@@ -187,7 +212,9 @@ def _reference(field: str, reference: FieldReference) -> Holds:
     relation = _RELATIONS[reference.starts, reference.ends]
 
     def holds(view: View) -> bool:
-        ours, theirs = view.folded(field), view.folded(reference.field)
+        ours, theirs = view[field], view[reference.field]
+        if type(ours) is str and type(theirs) is str:
+            return relation(ours, theirs)
         return any(relation(one, other) for one in _elements(ours) for other in _elements(theirs))
 
     return holds

@@ -78,7 +78,8 @@ def part_of(field: str) -> str:
 
 
 _TYPES = frozenset((str, int, float, bool, tuple))
-_EMPTY = ("", ())
+_EMPTIABLE = (str, tuple)
+"""The types whose empty value says that there is none."""
 
 _TOLD: dict[str, Callable[[Any], tuple[str, ...]]] = {
     "process": attrgetter("exe", "cmdline", "cwd"),
@@ -178,7 +179,7 @@ def _inner(part: str, inner: str, name: str) -> Getter:
 
 
 def _known(found: Any) -> FieldValue:
-    return found if type(found) in _TYPES and found not in _EMPTY else None
+    return found if type(found) in _TYPES and (found or type(found) not in _EMPTIABLE) else None
 
 
 def _user(event: Event) -> FieldValue:

@@ -10,13 +10,12 @@ from typing import NamedTuple
 from shield.event import Event, Evidence, Platform, Signal
 from shield.scorer.sigma import logsource
 from shield.scorer.sigma.candidates import Candidates
-from shield.scorer.sigma.condition import Comparison
-from shield.scorer.sigma.evaluate import Holds, View, Why, compiled, matched, reasons
+from shield.scorer.sigma.evaluate import Holds, Reason, View, Why, compiled, matched, reasons
 from shield.scorer.sigma.logsource import LogSource
 from shield.scorer.sigma.predicate import place_of
 from shield.scorer.sigma.rule import Rule
 from shield.scorer.sigma.scan import ENGINE, Databases, Engine
-from shield.scorer.sigma.value import Value, shown
+from shield.scorer.sigma.value import Value
 
 VALUE_MOST = 240
 Clock = Callable[[], int]
@@ -45,6 +44,7 @@ class Matcher:
         engine: Engine = ENGINE,
     ) -> None:
         self._rules = [rule for rule in rules if points[rule.id] > 0 or rule.id in needed]
+        self._kinds = {_kind(rule): rule for rule in self._rules}
         self._points = points
         self._databases = databases or Databases()
         self._engine: Engine = engine
@@ -87,7 +87,8 @@ class Matcher:
         return tuple(sorted(signals, key=lambda signal: (-signal.points, signal.name, signal.rule_id)))
 
     def _grouped(self, key: tuple[str, ...], source: LogSource) -> "_Group":
-        about = [rule for rule in self._rules if logsource.covers(rule, source)]
+        covered = {kind for kind, rule in self._kinds.items() if logsource.covers(rule, source)}
+        about = [rule for rule in self._rules if _kind(rule) in covered]
         group = self._groups[key] = _Group(about, source.logged, self._databases, self._engine)
         return group
 
@@ -110,53 +111,62 @@ class Matcher:
         )
 
 
+def _kind(rule: Rule) -> tuple[str | None, ...]:
+    """Return what decides which log sources a rule is about."""
+    return rule.product, rule.service, rule.category
+
+
+class _Conditions(dict[int, Holds]):
+    """The conditions of rules by their numbers, each compiled when it is first looked at."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, number: int) -> Holds:
+        holds = self[number] = compiled(self._rules[number].condition)
+        return holds
+
+
 class _Group:
-    """The rules about one log source. A condition is compiled when it is first looked at."""
+    """The rules about one log source."""
 
     def __init__(self, rules: Sequence[Rule], logged: bool, databases: Databases, engine: Engine) -> None:
         self._rules = rules
-        self._conditions: list[Holds | None] = [None] * len(rules)
+        self._conditions = _Conditions(rules)
         self._candidates = Candidates(rules, logged, databases, engine)
 
     def matching(self, event: Event) -> list[Rule]:
         """Return the rules that match."""
-        view: View | None = None
-        found: list[Rule] = []
-        for number in self._candidates.of(event):
-            if view is None:
-                view = View(event)
-            holds = self._conditions[number]
-            if holds is None:
-                holds = self._conditions[number] = compiled(self._rules[number].condition)
-            if holds(view):
-                found.append(self._rules[number])
-        return found
+        numbers = self._candidates.of(event)
+        if not numbers:
+            return []
+        view, conditions = View(event), self._conditions
+        return [self._rules[number] for number in numbers if conditions[number](view)]
 
     def profiled(self, event: Event, clock: Clock) -> Profile:
         """Return what `event` costs."""
         begin = clock()
-        numbers = list(self._candidates.of(event))
+        numbers = self._candidates.of(event)
         index_ns = clock() - begin
         view, judged = View(event), list[tuple[Rule, int, bool]]()
         for number in numbers:
             holds = self._conditions[number]
-            if holds is None:
-                holds = self._conditions[number] = compiled(self._rules[number].condition)
             begin = clock()
             is_match = holds(view)
             judged.append((self._rules[number], clock() - begin, is_match))
         return Profile(index_ns, judged)
 
 
-def _evidence(because: Sequence[Comparison], view: View) -> list[Evidence]:
+def _evidence(because: Sequence[Reason], view: View) -> list[Evidence]:
     """Return what made a rule match, one piece a field, the most specific pattern first."""
-    best: dict[str, tuple[int, Comparison]] = {}
+    best: dict[str, Reason] = {}
     for reason in because:
-        telling = len(shown(reason.value))
-        if telling > best.get(reason.field, (-1,))[0]:
-            best[reason.field] = telling, reason
-    ranked = [one for _, one in sorted(best.values(), key=lambda entry: -entry[0])]
-    return [Evidence(one.field, _around(matched(one, view), one.value), shown(one.value)) for one in ranked]
+        known = best.get(reason.field)
+        if known is None or len(reason.pattern) > len(known.pattern):
+            best[reason.field] = reason
+    ranked = sorted(best.values(), key=lambda reason: -len(reason.pattern))
+    return [Evidence(one.field, _around(matched(one, view), one.value), one.pattern) for one in ranked]
 
 
 def _around(text: str, value: Value) -> str:

@@ -7,8 +7,9 @@ a number in a rule is looked for in texts that are numbers (`123`, `0x7b`), a te
 import ipaddress
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from shield.scorer.sigma.expression import search
@@ -20,6 +21,7 @@ from shield.scorer.sigma.value import (
     Network,
     Null,
     Number,
+    Part,
     Text,
     TimePart,
     TimeUnit,
@@ -47,11 +49,13 @@ _UNITS: dict[TimeUnit, Callable[[datetime], int]] = {
     "month": lambda time: time.month,
     "year": lambda time: time.year,
 }
+_NUMBER_BEGINS = frozenset("+-0123456789")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?[0-9]+\.[0-9]+")
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
+_ADDRESS_MOST = 64  # the longest address has 45 characters; an IPv6 one may name an interface too
 _SECONDS_MOST = 4_102_444_800.0  # the year 2100: numbers above are of a finer unit
 
 
@@ -132,6 +136,8 @@ def as_number(found: FieldValue) -> int | float | None:
         return None
     if not isinstance(found, str):
         return found
+    if found[:1] not in _NUMBER_BEGINS:
+        return None
     try:
         if _INTEGER.fullmatch(found):
             return int(found)
@@ -160,6 +166,37 @@ def text_test(parts: tuple[Any, ...]) -> Test:
         case _:
             expression = re.compile(_with_wildcards(parts), re.DOTALL)
             return lambda text: text is not None and expression.fullmatch(text) is not None
+
+
+def text_tests(wanted: Iterable[tuple[Part, ...]]) -> list[Test]:
+    """Return tests of which one passes a text where `text_test` of one of `wanted` does: few, though those be many.
+
+    Python compares a text with many texts, beginnings or ends at once.
+    """
+    by_shape: dict[tuple[object, ...], list[tuple[Any, ...]]] = {}
+    for parts in wanted:
+        by_shape.setdefault(tuple([str if isinstance(part, str) else part for part in parts]), []).append(parts)
+    tests: list[Test] = []
+    if whole := frozenset([whole for (whole,) in by_shape.pop((str,), ())]):
+        tests.append(whole.__contains__)
+    if starts := tuple([start for start, _ in by_shape.pop((str, Wildcard.MANY), ())]):
+        tests.append(lambda text: text is not None and text.startswith(starts))
+    if ends := tuple([end for _, end in by_shape.pop((Wildcard.MANY, str), ())]):
+        tests.append(lambda text: text is not None and text.endswith(ends))
+    if inner := tuple([inner for _, inner, _ in by_shape.pop((Wildcard.MANY, str, Wildcard.MANY), ())]):
+        tests.append(_holds_any(inner))
+    return tests + [text_test(parts) for rest in by_shape.values() for parts in rest]
+
+
+def _holds_any(inner: tuple[str, ...]) -> Test:
+    def test(text: str | None) -> bool:
+        if text is not None:
+            for one in inner:  # a generator takes longer than looking for a few texts
+                if one in text:
+                    return True
+        return False
+
+    return test
 
 
 def _of_text(test: Test, fold: Callable[[FieldValue], str]) -> Test:
@@ -195,14 +232,26 @@ def _comparison(holds: Callable[[float, float], bool], limit: float) -> Test:
 
 def _network(cidr: str) -> Test:
     network = ipaddress.ip_network(cidr, strict=False)
+    version, first, last = network.version, int(network.network_address), int(network.broadcast_address)
 
     def test(found: FieldValue) -> bool:
-        try:
-            return ipaddress.ip_address(shown(found)) in network
-        except ValueError:
+        text = shown(found)
+        if len(text) > _ADDRESS_MOST:
             return False
+        of_version, number = _address(text)
+        return of_version == version and first <= number <= last
 
     return test
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> tuple[int, int]:
+    """Return the version of an IP address and the number that it is, zeros where `text` is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return 0, 0
+    return address.version, int(address)
 
 
 def _time_part(part: Callable[[datetime], int], holds: Callable[[float, float], bool], number: int) -> Test:

@@ -6,6 +6,7 @@ that can't be looked up in tables or by scanning (numeric ranges, networks, nega
 
 from collections.abc import Sequence
 from math import fsum
+from typing import NamedTuple
 
 from shield.scorer.sigma.condition import AllOf, AnyOf, Clause, Comparison, Negation
 from shield.scorer.sigma.value import Expression, Number, Part, Text, Truth, Value, Wildcard
@@ -34,34 +35,48 @@ _ORDINARY = (
 _ORDINARY_ENDS = (".exe", ".dll")
 
 
+class _Choice(NamedTuple):
+    """Comparisons of which one at least must hold.
+
+    `commonness` is how often one does, about; `is_idle` says that scanning for them would find one all the time.
+    """
+
+    group: Group
+    commonness: float
+    is_idle: bool
+
+
 def requirements(clause: Clause) -> list[Group]:
     """Return the groups for `clause`, the most telling first; none where it can't be told what must hold."""
+    return [choice.group for choice in _choices(clause)]
+
+
+def _choices(clause: Clause) -> list[_Choice]:
     match clause:
         case Comparison():
-            return [frozenset((clause,))] if _can_be_looked_up(clause) else []
+            return _of_one(clause)
         case Negation():
             return []
         case AllOf(parts):
-            every = {group: None for part in parts for group in requirements(part)}
-            return _telling(sorted(every, key=_group_commonness))[:GROUPS_MOST]
+            every = {choice.group: choice for part in parts for choice in _choices(part)}
+            return _telling(sorted(every.values(), key=_commonness_of))[:GROUPS_MOST]
         case AnyOf(parts):
-            return _of_any([requirements(part) for part in parts])
+            return _of_any([_choices(part) for part in parts])
 
 
-def _can_be_looked_up(comparison: Comparison) -> bool:
-    """Return whether tables and scans tell of a comparison; keywords are looked for in all texts joined."""
-    is_literal = not isinstance(comparison.value, Expression)
-    return _commonness(comparison.value) is not None and (is_literal or comparison.field != "")
+def _of_one(comparison: Comparison) -> list[_Choice]:
+    """Return a comparison where tables and scans tell of it; keywords are looked for in all texts joined."""
+    value = comparison.value
+    commonness = _commonness(value)
+    if commonness is None or (isinstance(value, Expression) and not comparison.field):
+        return []
+    is_idle = commonness >= _COMMON and _is_scanned_for(value)  # what is looked up in a table costs nothing to find
+    return [_Choice(frozenset((comparison,)), commonness, is_idle)]
 
 
-def _telling(groups: list[Group]) -> list[Group]:
-    """Return the first of `groups`, and of the others those that aren't scanned for what is met all the time."""
-    return groups[:1] + [group for group in groups[1:] if not any(_is_idle(one.value) for one in group)]
-
-
-def _is_idle(value: Value) -> bool:
-    """Return whether scanning for `value` would find it often; what is looked up in a table costs nothing to find."""
-    return _is_scanned_for(value) and (_commonness(value) or 0.0) >= _COMMON
+def _telling(choices: list[_Choice]) -> list[_Choice]:
+    """Return the first of `choices`, and of the others those that aren't scanned for what is met all the time."""
+    return choices[:1] + [choice for choice in choices[1:] if not choice.is_idle]
 
 
 def _is_scanned_for(value: Value) -> bool:
@@ -75,28 +90,31 @@ def _is_scanned_for(value: Value) -> bool:
             return False
 
 
-def _of_any(parts: Sequence[Sequence[Group]]) -> list[Group]:
+def _of_any(parts: Sequence[Sequence[_Choice]]) -> list[_Choice]:
     """Return groups that hold whenever one of `parts` does: each a union of one group of every part."""
     if not all(parts):
         return []
-    longest = max(len(groups) for groups in parts)
-    unions = (
-        frozenset[Comparison]().union(*(groups[min(at, len(groups) - 1)] for groups in parts)) for at in range(longest)
-    )
-    return list(dict.fromkeys(unions))
+    longest = max(len(choices) for choices in parts)
+    unions = (_union([choices[min(at, len(choices) - 1)] for choices in parts]) for at in range(longest))
+    return list({choice.group: choice for choice in unions}.values())
 
 
-def _group_commonness(group: Group) -> float:
-    return fsum(_commonness(one.value) or 0.0 for one in group)
+def _union(choices: Sequence[_Choice]) -> _Choice:
+    groups, commonness, are_idle = zip(*choices, strict=True)
+    return _Choice(frozenset[Comparison]().union(*groups), fsum(commonness), any(are_idle))
+
+
+def _commonness_of(choice: _Choice) -> float:
+    return choice.commonness
 
 
 def _commonness(value: Value) -> float | None:
     """Return a guess at how often `value` is met, from 0 to 1; None where only a test can tell if it is."""
     match value:
         case Text(parts):
-            if not any(isinstance(part, str) for part in parts):
-                return 1.0 if parts in ((), (Wildcard.MANY,)) else None
-            return _literal_commonness(parts, telling_literal(parts))
+            if any(isinstance(part, str) for part in parts):
+                return _literal_commonness(parts, telling_literal(parts))
+            return 1.0 if parts in ((), (Wildcard.MANY,)) else None
         case Number():
             return 0.01
         case Truth():
@@ -110,6 +128,8 @@ def _commonness(value: Value) -> float | None:
 def telling_literal(parts: Sequence[Part]) -> int:
     """Return the index of the literal that is met least often; `parts` have one at least."""
     literals = [at for at, part in enumerate(parts) if isinstance(part, str)]
+    if len(literals) == 1:
+        return literals[0]
     return min(literals, key=lambda at: _literal_commonness(parts, at))
 
 

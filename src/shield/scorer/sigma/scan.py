@@ -58,6 +58,7 @@ class Databases:
     def __init__(self, known: dict[str, bytes] | None = None) -> None:
         self.known = dict(known or {})
         self.fresh = False
+        self._loaded: dict[str, Any] = {}
 
     def get(self, digest: str, compile_it: Callable[[], bytes]) -> bytes:
         """Return the database of that digest, compiled now if it isn't known."""
@@ -67,9 +68,17 @@ class Databases:
             self.fresh = True
         return found
 
-    def forget(self, digest: str) -> None:
-        """Drop a database that can't be used."""
-        self.known.pop(digest, None)
+    def loaded(self, digest: str, compile_it: Callable[[], bytes]) -> Any:
+        """Return the database of that digest, ready to scan: the very same for all who look for the same."""
+        found = self._loaded.get(digest)
+        if found is None:
+            try:
+                found = _loaded(self.get(digest, compile_it))
+            except _hyperscan.HyperscanError:  # it was made for another processor
+                del self.known[digest]
+                found = _loaded(self.get(digest, compile_it))
+            self._loaded[digest] = found
+        return found
 
 
 def scanner(needles: Sequence[Needle], databases: Databases, engine: Engine = ENGINE) -> Scanner:
@@ -89,30 +98,29 @@ def _by_hyperscan(needles: Sequence[Needle], databases: Databases) -> Scanner:
     literals = {at: _anchored(needle) for at, needle in enumerate(needles) if not needle.is_expression}
     in_folded = _pass(literals, 0, databases)
     if not expressions:
-        return lambda text, folded: in_folded(_encoded(folded))
+        return lambda text, folded: in_folded(folded.encode("utf-8", "surrogatepass"))
     known = _scannable(expressions, databases)
     always = [at for at in expressions if at not in known]
     in_text = _pass(known, _UTF8, databases)
-    return lambda text, folded: in_folded(_encoded(folded)) + in_text(text.encode("utf-8", "replace")) + always
 
+    def found(text: str, folded: str) -> list[int]:
+        in_both = in_folded(folded.encode("utf-8", "surrogatepass"))
+        in_both += in_text(text.encode("utf-8", "replace"))
+        return in_both + always
 
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+    return found
 
 
 def _pass(expressions: Mapping[int, str], flags: int, databases: Databases) -> Callable[[bytes], list[int]]:
     """Return the function that names, by their numbers, the expressions that a text matches."""
     if not expressions:
         return lambda text: []
-    database = _database(expressions, flags, databases)
+    database = databases.loaded(_digest(expressions, flags), lambda: _compiled(expressions, flags))
     scan, scratch = database.scan, _hyperscan.Scratch(database)
 
     def found(text: bytes) -> list[int]:
         hits: list[int] = []
-        scan(text, match_event_handler=_note, scratch=scratch, context=hits)
+        scan(text, _note, 0, hits, scratch)
         return hits
 
     return found
@@ -120,15 +128,6 @@ def _pass(expressions: Mapping[int, str], flags: int, databases: Databases) -> C
 
 def _note(number: int, begin: int, end: int, flags: int, hits: list[int]) -> None:
     hits.append(number)
-
-
-def _database(expressions: Mapping[int, str], flags: int, databases: Databases) -> Any:
-    digest = _digest(expressions, flags)
-    try:
-        return _loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
-    except _hyperscan.HyperscanError:  # it was made for another processor
-        databases.forget(digest)
-        return _loaded(databases.get(digest, lambda: _compiled(expressions, flags)))
 
 
 def _digest(expressions: Mapping[int, str], flags: int) -> str:

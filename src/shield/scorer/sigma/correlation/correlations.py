@@ -66,28 +66,26 @@ class Correlations:
             target for one in self._watches if not one.correlation.generate for target in one.targets
         )
         self._bytes = 0
+        self.due_ns = NEVER
+        """The time after which any event must be observed, whatever matched it: a window is over then."""
 
     @property
     def memory_bytes(self) -> int:
         """About how much memory all groups take."""
         return self._bytes
 
-    @property
-    def due_ns(self) -> int:
-        """The time after which any event must be observed, whatever matched it: a window is over then."""
-        return min((one.due_ns for one in self._closing), default=NEVER)
-
     def observe(self, event: Event, matched: Sequence[Rule]) -> tuple[CorrelationMatch, ...]:
         """Take in an event and the rules that matched it, and return the correlations that fire."""
         now = event.ts_ns
         fired: list[CorrelationMatch] = []
-        if self._closing and self.due_ns < now:
+        if self.due_ns < now:
             self._close_windows(now, fired)
         pending: Pending = {}
         for rule in matched:
             for index, bit in self._feeds.get(rule.id, ()):
                 pending.setdefault(index, []).append(Arrival(bit, now, event.event_id, event, _NO_VALUES))
         self._judge(pending, event, now, fired)
+        self.due_ns = self._next_due()
         return tuple(fired)
 
     def state(self) -> bytes:
@@ -101,13 +99,17 @@ class Correlations:
         """
         for one in self._watches:
             one.clear()
-        self._bytes = 0
+        self._bytes, self.due_ns = 0, NEVER
         groups = read(state).groups
         for one in self._watches:
             for kept in groups.get(one.identity, ()):
                 before = one.groups.bytes
                 one.restore(kept)
                 self._bound(one, before, kept.times[-1])
+        self.due_ns = self._next_due()
+
+    def _next_due(self) -> int:
+        return min((one.due_ns for one in self._closing), default=NEVER)
 
     def _judge(self, pending: Pending, event: Event | None, now: int, fired: list[CorrelationMatch]) -> None:
         """Judge the correlations that something is `pending` for, each after those it refers to."""
