@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.engine_task import Clock, Hits, Load, Loaded, Match, Matched, Staged, Stages, memory
 from bench.quantiles import tail
-from shield.agent import rulebook
+from shield.agent import loading, rulebook
 from shield.agent.rulebook import Rulebook
 from shield.agent.rulecache import RuleCache
 from shield.collector.replay import evtx, windows_event
@@ -27,11 +27,13 @@ _NS_TO_US = 1e-3
 def load(task: Load) -> Loaded:
     """Load rules and get ready for events of every kind, as a start does; what was compiled stays in the cache."""
     cache = RuleCache(Path(task.cache)) if task.cache else None
+    loading.begin()
     began = time.perf_counter()
     book = rulebook.load([task.rules], cache=cache)
     loaded = time.perf_counter()
     _matcher(book)
     prepared = time.perf_counter()
+    loading.end()
     if cache:
         book.keep(cache)
     steps = {"read": loaded - began, "prepare": prepared - loaded}

@@ -4,7 +4,6 @@ What spans files is not seen so: each file is judged as if it were the only one,
 The events come out in the order of the files, numbered as one run.
 """
 
-import gc
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from shield.agent import rulebook
+from shield.agent import loading, rulebook
 from shield.agent.indicator_renewal import RenewedIndicators
 from shield.agent.pipeline import Tally
 from shield.agent.replay import Replay, Replayed
@@ -93,13 +92,14 @@ class _Worker:
     """What one process keeps from file to file: the rules, but nothing of what it saw."""
 
     def __init__(self, settings: Settings) -> None:
+        loading.begin()
         policy = settings.policy
         book = rulebook.load(settings.rules, policy.policy.placeholders, RuleCache(default_folder()))
         feeds = [RenewedIndicators(settings.indicators, policy.policy).current] if settings.indicators else []
         self._scorer = Scorer(book.ruleset, policy.policy, book.databases, feeds)
         self._policy = policy
         self._agent_id = settings.agent_id
-        gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
+        loading.end()
 
     def replay(self, name: str, events: Path) -> Part:
         """Replay one file into another one."""

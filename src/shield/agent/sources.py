@@ -32,6 +32,7 @@ class HostSources:
 
     def __init__(self, settings: Configuration, extra_places: Sequence[str] = ()) -> None:
         options = _options(settings, extra_places)
+        self.kinds = options.kinds
         self._platform = platform.Sources(options)
         self.groups = self._platform.groups()
         if settings.source.use != "auto":

@@ -1,6 +1,5 @@
 """`shield replay`: the same stages over recorded telemetry, for tests of rules and policies and for looking back."""
 
-import gc
 import os
 import signal
 import sys
@@ -14,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from shield.agent import replay_workers
+from shield.agent import loading, replay_workers
 from shield.agent.identity import identify
 from shield.agent.pipeline import Tally
 from shield.agent.replay import Replay, Replayed
@@ -55,6 +54,7 @@ def replay(
     ] = 1,
 ) -> None:
     """Run recorded telemetry through the rules and the policy; without --output, show what was found."""
+    loading.begin()
     in_force = load_policy(policy)
     book = load_rules(rules or (), in_force)
     feed = load_indicators(indicators or (), in_force)
@@ -67,6 +67,7 @@ def replay(
         run: _InOrder | _AtOnce = _AtOnce(settings, files, min(workers, len(files)), damages)
     else:
         run = _InOrder(scorer, settings, files, damages)
+    loading.end()
     view = ConsoleView(OutputConsole(), book.ruleset.advice()) if output is None else None
     with quiet_end(), _sink(output, files) as sink, _bar() as progress:
         for line in run.lines(progress):
@@ -89,7 +90,6 @@ class _InOrder:
     def __init__(self, scorer: Scorer, settings: Settings, files: Sequence[str], damages: "_Damages") -> None:
         self._files = list(zip(files, map(_open, files), strict=True))
         self._replay = Replay.begun(scorer, settings.policy, settings.agent_id, damages)
-        gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
 
     def lines(self, progress: Progress) -> Iterator[bytes]:
         """Yield the events, each on a line."""

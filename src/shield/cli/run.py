@@ -1,6 +1,5 @@
 """`shield run`: watch this host until told to stop."""
 
-import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from shield import __version__
-from shield.agent import status
+from shield.agent import loading, status
 from shield.agent.assembly import assemble, host_sources, self_test, state_folder
 from shield.agent.configuration import Configuration, OutputSettings
 from shield.agent.detection import Detection
@@ -47,6 +46,7 @@ def run(
     everything: Annotated[bool, typer.Option(help="Show every event, not only findings.")] = False,
 ) -> None:
     """Watch this host: score every process that starts, and write it down. Ctrl-C stops."""
+    loading.begin()
     settings = load_configuration(config)
     policy_file = policy or (Path(settings.policy) if settings.policy else None)
     in_force = load_policy(policy_file)
@@ -104,7 +104,7 @@ def _watch(
     )
     watch.remember(sources.snapshot())
     tell(_greeting(detection, feeds, writer.path))
-    gc.freeze()  # what was loaded stays: the collector needn't walk it again and again
+    loading.end()
     summary = watch.run(lambda: asked.to_stop, duration)
     if view is not None and terminal is not None:
         view.close()

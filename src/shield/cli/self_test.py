@@ -97,7 +97,7 @@ def _show(
     for one in outcomes:
         told = f"{one.detail} after {one.delay_ms:g} ms" if one.arrived else one.detail
         _line(console, one.kind, told, _BAD if one.failed else _GOOD if one.arrived else "")
-    for kind in sorted({group.kind for group in sources.groups} - {one.kind for one in outcomes}):
+    for kind in sorted(sources.kinds - {one.kind for one in outcomes}):
         _line(console, kind, "not watched", _BAD)
     for refusal in refused:
         _line(console, "can't use", refusal, _BAD)

@@ -4,6 +4,7 @@ What a poll finds new is reported as started, what it misses as ended. The list 
 nothing on it is reported.
 """
 
+import errno
 import os
 import time
 from collections import Counter, deque
@@ -91,9 +92,13 @@ class PollingSource:
         self.stop()
 
     def _list(self) -> dict[int, int]:
-        """Return the start of every process, by pid."""
+        """Return the start of every process, by pid. Raises OSError where the host shows none."""
+        try:
+            pids = psutil.pids()
+        except IndexError:  # psutil takes for granted that there is one
+            raise FileNotFoundError(errno.ENOENT, "none is shown") from None
         running: dict[int, int] = {}
-        for pid in psutil.pids():
+        for pid in pids:
             try:
                 running[pid] = self._start_ticks(pid)
             except psutil.NoSuchProcess:

@@ -53,6 +53,7 @@ _DIRECTION_PROGRAMS = {"on_receive": "btf_trace_sock_recv_length", "on_sent": "b
 
 _NETWORK_PROGRAMS = (*_STATE_PROGRAM, *_PACKET_PROGRAMS, *_WHOLE_PACKET_PROGRAMS, *_DIRECTION_PROGRAMS)
 
+_INITIAL_PIDS = 0xEFFFFFFC
 _KERNEL_TYPES = Path("/sys/kernel/btf/vmlinux")
 # struct listener_key: address, namespace, port, family; struct listener: start, pid, flags, sockets
 _LISTENER_KEY = struct.Struct("=16sIHH")
@@ -114,6 +115,12 @@ class EbpfSource:
             raise SourceUnavailable(self.name, "the BPF program was not compiled", "run `make setup` with clang there")
         if os.geteuid() != 0:
             raise SourceUnavailable(self.name, "only root may load BPF programs", "run Shield as root")
+        if not _counts_as_the_host():
+            raise SourceUnavailable(
+                self.name,
+                "Shield runs in a pid namespace of its own, where processes have other numbers than the kernel's",
+                "run it in the host's pid namespace (`--pid=host`)",
+            )
         try:
             self._load()
         except OSError as error:
@@ -281,6 +288,14 @@ def _why(error: OSError) -> tuple[str, str]:
         )
     log = error.log.splitlines()[-1:] if isinstance(error, BpfError) else []
     return "; ".join([str(error), *log]), "needs Linux 5.8 or newer with BTF and libbpf 1.0"
+
+
+def _counts_as_the_host() -> bool:
+    """Whether /proc numbers processes as the BPF programs do, as the initial pid namespace does (linux/nsfs.h)."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == _INITIAL_PIDS
+    except OSError:
+        return True  # nothing is read from there, then
 
 
 def _has_types() -> bool:
