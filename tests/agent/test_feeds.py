@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from shield.agent import feeds as feeds_module
 from shield.agent.feed import Feed
 from shield.agent.feeds import Feeds
 from shield.collector.source import Count, Kind, SourceUnavailable
 from shield.record import ProcessFork, Record
 
 SECOND = 1_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds_module, "_PAUSE_S", 0.0)
 
 
 def fork(pid: int) -> Record:
@@ -164,3 +170,19 @@ def test_the_wait_ends_when_any_source_has_something() -> None:
     os.write(source._ends[1], b"x")
     feeds.wait(60)
     feeds.close()
+
+
+def test_a_busy_feed_is_left_alone_between_two_reads_while_processes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds_module, "_PAUSE_S", 60.0)
+    source = Pipe("f", {"file"}, [fork(1)], [fork(2)])
+    feeds = Feeds([feed("process", Pipe("p", {"process"}, [fork(3)], [fork(4)])), feed("file", source)])
+    feeds.open()
+    assert source._ends
+    os.write(source._ends[1], b"x")
+    feeds.wait(60)
+    assert taken(feeds) == [fork(3), fork(1)]
+    began = time.monotonic()
+    feeds.wait(0.05)
+    assert time.monotonic() - began >= 0.05
+    assert taken(feeds) == [fork(4)]
+    assert [record for _, records in feeds.last() for record in records] == [fork(2)]

@@ -64,7 +64,7 @@ class Feed:
         self.lives += 1
         self._name, self.blind_spots = self.source.name, self.source.blind_spots
         self._losses.source = self._name
-        self._due = time.monotonic() + (self.source.interval or 0.0)
+        self._due = self._next(self.source, time.monotonic())
 
     def fileno(self) -> int | None:
         """Return a descriptor that becomes readable, None for a feed that is polled or down."""
@@ -75,19 +75,21 @@ class Feed:
         source = self.source
         if source is None or source.interval is None:
             return float("inf")
-        return 0.0 if source.count().pending else max(0.0, self._due - now)
+        return max(0.0, self._due - now)
 
     def read(self) -> list[Record]:
         """Return the next records; of a polled source, when they are due. A source that has died gives none."""
         source = self.source
         if source is None:
             return []
-        if source.interval is not None:
-            now = time.monotonic()
-            if self.wait_s(now) > 0:
-                return []
-            self._due = now + source.interval
-        return self._read(source)
+        if source.interval is None:
+            return self._read(source)
+        now = time.monotonic()
+        if now < self._due:
+            return []
+        records = self._read(source)
+        self._due = self._next(source, now)
+        return records
 
     def last(self) -> Iterator[list[Record]]:
         """Yield what was captured until now, in batches, capturing no more; then close."""
@@ -132,6 +134,10 @@ class Feed:
         if source is not None:
             source.close()
             self._past.append(source.count())
+
+    def _next(self, source: Source, now: float) -> float:
+        """Return when to read a polled source next: at once where it has more."""
+        return now if not source.interval or source.count().pending else now + source.interval
 
     def _read(self, source: Source) -> list[Record]:
         try:

@@ -2,6 +2,9 @@
 
 Of each kind of telemetry one source tells, so that nothing comes twice: a feed is opened only for what none before it
 provides. What the process feed saw is taken in first. Whoever did what another feed tells of is then known.
+
+Processes are read as soon as one starts. The others, which may have much to say that matters little, are read some
+dozen times a second at most, so that a busy disk doesn't wake the agent for each file.
 """
 
 import select
@@ -16,6 +19,8 @@ from shield.record import Record
 
 _FULL_BATCH = 1024
 _HELD_MOST = 8192
+_PAUSE_S = 0.02
+"""How long the other feeds are left alone after they were read."""
 
 Batch = tuple[Feed, list[Record]]
 
@@ -26,7 +31,10 @@ class Feeds:
     def __init__(self, feeds: Sequence[Feed]) -> None:
         self._feeds = feeds
         self._poll = select.epoll()
+        self._others = select.epoll()
         self._registered: dict[tuple[int, int], int] = {}
+        self._listening = False
+        self._due = 0.0
         self._held: deque[Batch] = deque()
 
     def __iter__(self) -> Iterator[Feed]:
@@ -65,14 +73,18 @@ class Feeds:
     def wait(self, most_s: float) -> None:
         """Sleep until there may be something to read, `most_s` seconds at most."""
         now = time.monotonic()
-        most_s = min(most_s, *(feed.wait_s(now) for feed in self._feeds))
         self._register()
-        self._poll.poll(most_s)
+        rested = now >= self._due
+        self._listen(rested)
+        others_s = min((feed.wait_s(now) for feed in self._feeds[1:]), default=most_s) if rested else self._due - now
+        self._poll.poll(min(most_s, self.first.wait_s(now), others_s))
 
     def read(self) -> Iterator[Batch]:
         """Yield the next records of every feed, each feed's in order, those about processes first."""
-        later = [(feed, records) for feed in self._feeds[1:] if (records := feed.read())]
-        self._held.extend(later)
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _PAUSE_S
+            self._held.extend((feed, records) for feed in self._feeds[1:] if (records := feed.read()))
         records = self.first.read()
         yield self.first, records
         if len(records) < _FULL_BATCH or sum(len(held) for _, held in self._held) > _HELD_MOST:
@@ -113,6 +125,7 @@ class Feeds:
         for feed in self._feeds:
             feed.close()
         self._poll.close()
+        self._others.close()
 
     def _open_the_rest(self) -> None:
         for feed in self._feeds[1:]:
@@ -131,7 +144,19 @@ class Feeds:
         if wanted == self._registered:
             return
         self._poll.close()
-        self._poll = select.epoll()
-        for fd in wanted.values():
-            self._poll.register(fd, select.EPOLLIN | select.EPOLLPRI)
+        self._others.close()
+        self._poll, self._others, self._listening = select.epoll(), select.epoll(), False
+        for feed in self._feeds:
+            fd = feed.fileno()
+            if fd is not None:
+                (self._poll if feed is self.first else self._others).register(fd, select.EPOLLIN | select.EPOLLPRI)
         self._registered = wanted
+
+    def _listen(self, wanted: bool) -> None:
+        """Let the other feeds end the wait, or not."""
+        if wanted != self._listening:
+            self._listening = wanted
+            if wanted:
+                self._poll.register(self._others.fileno(), select.EPOLLIN)
+            else:
+                self._poll.unregister(self._others.fileno())

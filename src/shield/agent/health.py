@@ -44,8 +44,11 @@ class Usage:
 
     @property
     def rss_bytes(self) -> int:
-        """The memory that is resident now."""
-        return psutil.Process().memory_info().rss
+        """The memory that is resident now; 0 where the host doesn't show it."""
+        try:
+            return psutil.Process().memory_info().rss
+        except psutil.Error:
+            return 0
 
     @property
     def peak_rss_bytes(self) -> int:
@@ -54,7 +57,7 @@ class Usage:
         try:
             status = Path("/proc/self/status").read_text()
         except OSError:
-            return psutil.Process().memory_info().rss
+            return self.rss_bytes
         return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024
 
 

@@ -159,7 +159,7 @@ class _Asked:
             cmdline=" ".join(args),
             args_length=sum(len(arg) + 1 for arg in argv),
             cwd=_text(self._answer(process.cwd, "working directory", "")),
-            start_ns=round(process.create_time() * 1_000_000_000),
+            start_ns=self._start_ns(),
             tty=self._tty(),
         )
 
@@ -175,6 +175,14 @@ class _Asked:
             group_id=gids.real,
             effective_group_id=gids.effective,
         )
+
+    def _start_ns(self) -> int:
+        """Return when it started, or now where the host hides when it was booted, which that is counted from."""
+        try:
+            return round(self.process.create_time() * 1_000_000_000)
+        except OSError:
+            self.gaps.append("the start time could not be read")
+            return time.time_ns()
 
     def _tty(self) -> str:
         """Return the terminal as the kernel names it, `pts0` for /dev/pts/0."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shield.collector.linux import audit_user
@@ -217,6 +217,7 @@ def test_what_is_no_state_is_refused_and_begun_anew(state: bytes) -> None:
     source = IdentitySource(IdentityOptions(audit=False))
     with pytest.raises(ValueError, match="no state"):
         source.restore(state)
+    assume(state != b"\x80")  # of the log alone, an empty map is a state
     broken = msgspec.msgpack.encode({"witnesses": {"auth_log": state}, "held": [], "told": [], "ready": []})
     with pytest.raises(ValueError, match="no state"):
         source.restore(broken)

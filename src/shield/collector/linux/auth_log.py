@@ -32,6 +32,11 @@ class AuthLog:
         self._following: LogFile | None = None
 
     @property
+    def has_log(self) -> bool:
+        """Whether there is a log that is followed now."""
+        return self._following is not None
+
+    @property
     def seen(self) -> int:
         """How many lines there were."""
         return self._lines.seen + self.dropped.total()

@@ -323,6 +323,8 @@ def _why(error: OSError) -> tuple[str, str]:
         return "only root may watch whole file systems", "run Shield as the host's root, or give it CAP_SYS_ADMIN"
     if error.errno in (errno.ENOSYS, errno.EINVAL):
         return "the kernel can't name the directory of a file event", "needs Linux 5.9 or newer with CONFIG_FANOTIFY"
+    if error.errno == errno.ENOENT:
+        return f"the mounts can't be read ({error.filename})", "mount /proc, and let Shield read it"
     if error.errno == errno.EMFILE:
         return "there are too many fanotify groups", "raise fs.fanotify.max_user_groups with sysctl"
     return str(error), "see the system's log"

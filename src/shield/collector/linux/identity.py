@@ -130,7 +130,7 @@ class IdentitySource:
             for witness in self._all:
                 if witness.name in kept.witnesses:
                     witness.restore(kept.witnesses[witness.name])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._begin()
             raise ValueError(f"this is no state of {self.name}: {error}") from None
         self._ready.extend(kept.ready)
@@ -165,9 +165,10 @@ def _others(options: IdentityOptions) -> tuple[Witness, ...]:
 
 
 def _blind_spots(reading: Sequence[Witness], refused: Sequence[SourceUnavailable]) -> Iterator[str]:
-    if not any(isinstance(one, Journal | AuthLog) for one in reading):
+    texts = [one for one in reading if isinstance(one, Journal) or (isinstance(one, AuthLog) and one.has_log)]
+    if not texts:
         yield "There is no text log of logins: su and sudo, and how somebody logged in, are hardly seen."
-    if not any(isinstance(one, Journal) for one in reading):
+    elif not isinstance(texts[0], Journal):
         yield "Lines of a text log may be written by any program that calls itself sshd or sudo."
     for one in refused:
         if one.source != Journal.name:

@@ -38,6 +38,7 @@ _CLOSE_WAIT = 8
 _OPEN = (ESTABLISHED, SYN_SENT, _CLOSE_WAIT, LISTEN)
 _UDP_STATES = (ESTABLISHED, CLOSE)
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_EPHEMERAL_UNLESS_SET = range(32_768, 61_000)
 
 
 class Listener(NamedTuple):
@@ -274,5 +275,8 @@ def _holder(one: Socket, holder: Holder | None) -> Actor | None:
 
 def _ephemeral() -> range:
     """Return the ports that the kernel gives to sockets which ask for none: those of clients, not of servers."""
-    low, high = (int(number) for number in _EPHEMERAL.read_text().split())
+    try:
+        low, high = (int(number) for number in _EPHEMERAL.read_text().split())
+    except OSError:  # a /proc that shows only processes (proc(5), subset)
+        return _EPHEMERAL_UNLESS_SET
     return range(low, high + 1)

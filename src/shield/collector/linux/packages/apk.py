@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Iterator
 from pathlib import Path
 
-from shield.collector.linux.packages.database import Digest, MergedFolders, Package, Stamp, locked, stamp_of
+from shield.collector.linux.packages.database import Digest, MergedFolders, Package, Stamp, flocked, stamp_of
 from shield.text import decode
 
 _PLACES = ("lib/apk/db", "usr/lib/apk/db")
@@ -38,7 +38,7 @@ class ApkDatabase:
 
     def busy(self) -> bool:
         """Return whether apk is at work."""
-        return locked(self._folder / "lock")
+        return flocked(self._folder / "lock")
 
     def packages(self) -> Iterator[tuple[Package, list[bytes]]]:
         """Yield every package with its files. Raises OSError."""
