@@ -123,6 +123,8 @@ def lacks(rule: Rule, live: Live) -> str:
     if rule.category and rule.category not in live.covered:
         needed = _EVENTS.get(rule.category, f"events of {rule.category}")
         return f"needs {needed}: only read by `shield replay`, not collected here"
+    if rule.service:
+        return ""  # its fields are the log's own
     missing = dict.fromkeys(one.field for one in comparisons(rule.condition) if _is_unfilled(one.field, live))
     if missing and _held(rule.condition, missing.keys()) is False:
         return f"needs the field {' or '.join(missing)}: no live source fills it"
