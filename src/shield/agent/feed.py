@@ -7,6 +7,7 @@ and tries again, in growing pauses; how long it was down is told when it is over
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from shield.agent.losses import Losses
 from shield.collector.select import open_first
@@ -15,6 +16,9 @@ from shield.event import Event, Ledger, Loss
 from shield.record import Record
 
 _PAUSE_S, _PAUSE_MOST_S = 1.0, 60.0
+_LAST_S, _LAST_POLL_S = 1.0, 0.01
+"""How long to wait at the end for what was captured and isn't ready yet, and how often to look."""
+
 _NOTHING = Count(seen=0, filtered={}, dropped={}, pending=0)
 
 
@@ -31,7 +35,7 @@ class Feed:
         self.folded: Counter[str] = Counter()
         self._candidates = candidates
         self._name = candidates[0].name if candidates else kind
-        self._past: list[Count] = []
+        self._past = self._latest = _NOTHING
         self._losses = Losses(self._name, self._dropped, self._remedies(), window_ns)
         self._down_ns = 0
         self._death = ""
@@ -98,9 +102,15 @@ class Feed:
             return
         yield self._read(source)  # a polled source sees only what is there when it is asked
         if self.source is not None:
-            source.stop()
-        while self.source is not None and (records := self._read(source)):
-            yield records
+            self._stop(source)
+        end = time.monotonic() + _LAST_S
+        while self.source is not None:
+            if records := self._read(source):
+                yield records
+            elif source.count().pending and time.monotonic() < end:
+                time.sleep(_LAST_POLL_S)  # something is still being worked out, such as a file's hash
+            else:
+                break
         self.close()
 
     def care(self, now_ns: int) -> Sequence[Loss]:
@@ -115,15 +125,15 @@ class Feed:
 
     def ledger(self) -> Ledger:
         """Return what became of every record so far."""
-        counts = [*self._past, self.source.count() if self.source is not None else _NOTHING]
+        count = self._count()
         return Ledger(
             source=self._name,
-            seen=sum(count.seen for count in counts),
+            seen=count.seen,
             kept=self.kept,
-            filtered=_sum(count.filtered for count in counts),
+            filtered=count.filtered,
             folded=dict(self.folded),
-            dropped=_sum(count.dropped for count in counts),
-            pending=counts[-1].pending,
+            dropped=count.dropped,
+            pending=count.pending,
             truncated=self.truncated,
             unattributed=self.unattributed,
         )
@@ -132,8 +142,26 @@ class Feed:
         """Close the source; its counts stay. May be called twice."""
         source, self.source = self.source, None
         if source is not None:
-            source.close()
-            self._past.append(source.count())
+            with suppress(OSError):  # what has died may fail at its end as well
+                source.close()
+            with suppress(OSError):
+                self._latest = source.count()
+            self._past, self._latest = _sum(self._past, self._latest), _NOTHING
+
+    def _count(self) -> Count:
+        """Return the counts of all sources so far; one that can't even count any more has died."""
+        if self.source is not None:
+            try:
+                self._latest = self.source.count()
+            except OSError as error:
+                self._die(error)
+        return _sum(self._past, self._latest)
+
+    def _stop(self, source: Source) -> None:
+        try:
+            source.stop()
+        except OSError as error:
+            self._die(error)
 
     def _next(self, source: Source, now: float) -> float:
         """Return when to read a polled source next: at once where it has more."""
@@ -168,15 +196,17 @@ class Feed:
         return Loss(source=before, dropped={"source_died": 1}, remedy=remedy, from_ns=began, until_ns=now_ns)
 
     def _dropped(self) -> dict[str, int]:
-        counts = [*self._past, self.source.count() if self.source is not None else _NOTHING]
-        return _sum(count.dropped for count in counts)
+        return self._count().dropped
 
     def _remedies(self) -> dict[str, str]:
         return {reason: remedy for source in self._candidates for reason, remedy in source.remedies.items()}
 
 
-def _sum(counts: Iterator[dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(total)
+def _sum(past: Count, latest: Count) -> Count:
+    """Return what both count; of what is pending, what is so now."""
+    return Count(
+        seen=past.seen + latest.seen,
+        filtered=dict(Counter(past.filtered) + Counter(latest.filtered)),
+        dropped=dict(Counter(past.dropped) + Counter(latest.dropped)),
+        pending=latest.pending,
+    )

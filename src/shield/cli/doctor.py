@@ -47,7 +47,7 @@ def doctor(
             print(json.dumps(told, indent=2))
         else:
             _show(found, used, baseline)
-    if used.get("process") != found[0]["source"] or len(used) < len(groups):
+    if used.get("process") != found[0]["source"] or any(group.kind not in used for group in groups):
         raise typer.Exit(1)
 
 

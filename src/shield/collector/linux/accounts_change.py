@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -126,7 +127,8 @@ class AccountSource:
     def stop(self) -> None:
         """Look a last time, and watch no more."""
         if self._written is not None:
-            self._pending.extend(record for record in self.read() if isinstance(record, Observation))
+            with suppress(OSError):  # it may be closed because it can't be read any more
+                self._pending.extend(record for record in self.read() if isinstance(record, Observation))
             self._written.close()
             self._written = None
 

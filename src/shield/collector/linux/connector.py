@@ -10,6 +10,7 @@ first thread as the end of the process, also where other threads go on, or one o
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -108,7 +109,8 @@ class ConnectorSource:
     def close(self) -> None:
         """Unsubscribe, count what was not read, and close the socket."""
         self.stop()
-        self._unread.extend(self._arrived())
+        with suppress(OSError):  # it may be closed because it can't be read any more
+            self._unread.extend(self._arrived())
         self._events.close()
 
     def _arrived(self) -> Iterator[ProcessEvent]:

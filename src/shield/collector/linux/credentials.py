@@ -10,6 +10,7 @@ import select
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -111,7 +112,8 @@ class CredentialsSource:
 
     def stop(self) -> None:
         """Unsubscribe, and sweep no more."""
-        self._count_lost()
+        with suppress(OSError):  # it may be stopped because it can't be asked any more
+            self._count_lost()
         self._events.stop()
         self._sweep.close()
 

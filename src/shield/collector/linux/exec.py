@@ -182,7 +182,8 @@ class EbpfSource:
         """Detach the programs and free the ring."""
         self.stop()
         if self._ring is not None:
-            self._final = self.count()
+            with suppress(OSError):
+                self._final = self.count()
             self._ring.close()
             self._ring = None
         if self._object is not None:

@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections import Counter
+from contextlib import suppress
 
 from shield.collector.linux.fanotify_call import (
     FAN_ATTRIB,
@@ -172,7 +173,8 @@ class FanotifySource:
 
     def close(self) -> None:
         """Remove the marks, the group and the thread."""
-        self.stop()
+        with suppress(OSError):  # it may be closed because it can't be read any more
+            self.stop()
         if self._watch is not None:
             self._final = self.count()
             self._watch.close()

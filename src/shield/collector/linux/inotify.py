@@ -154,7 +154,8 @@ class InotifySource:
 
     def close(self) -> None:
         """Watch no more, and end the thread."""
-        self.stop()
+        with suppress(OSError):  # it may be closed because it can't be read any more
+            self.stop()
         if self._changes is not None:
             self._final = self.count()
             self._changes.close()

@@ -11,6 +11,7 @@ import select
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -130,7 +131,8 @@ class PersistenceSource:
     def stop(self) -> None:
         """Watch no more; what happened so far is due at once."""
         if self._watches is not None:
-            self._watches.read()
+            with suppress(OSError):  # it may be closed because it can't be read any more
+                self._watches.read()
             self._hear(float("inf"))
         if self._poll is not None:
             self._files.leave()
