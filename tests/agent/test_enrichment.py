@@ -1,7 +1,7 @@
 """Provenance in the records of process starts."""
 
 from shield.agent.enrichment import Enrichment
-from shield.collector.linux.provenance import NOT_YET, Learnt, Ticket
+from shield.collector.linux.provenance.service import NOT_YET, Learnt, Ticket
 from shield.event import Data, Event, Ledger, Process, Provenance, User
 from shield.record import ProcessExec, ProcessExit
 

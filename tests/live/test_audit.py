@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from shield.collector.linux.audit import AuditSource
-from shield.collector.linux.audit_control import AuditControl, Status
-from shield.collector.linux.audit_rule import ABIS, exec_rule
+from shield.collector.linux.process.audit import AuditSource
+from shield.collector.linux.process.audit_control import AuditControl, Status
+from shield.collector.linux.process.audit_rule import ABIS, exec_rule
 from shield.collector.source import Count, SourceUnavailable
 from shield.record import ProcessExec
 from shield.text import encode
@@ -28,7 +28,7 @@ ABI = ABIS.get(os.uname().machine, ())
 # sent. It changes a setting only while the role is its own, and puts back what it found.
 DAEMON = """
 import os, select, sys
-from shield.collector.linux.audit_control import NETLINK_AUDIT, AuditControl, take_role
+from shield.collector.linux.process.audit_control import NETLINK_AUDIT, AuditControl, take_role
 from shield.collector.linux.netlink import open_socket
 events, control = open_socket(NETLINK_AUDIT, buffer_bytes=1 << 25), AuditControl()
 before = control.status()
@@ -48,7 +48,7 @@ if mine:
 # Opens the source, says so, and waits to be killed.
 KILLED = """
 import sys
-from shield.collector.linux.audit import AuditSource
+from shield.collector.linux.process.audit import AuditSource
 source = AuditSource()
 source.open()
 print("open", flush=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shield.collector.linux.connector import ConnectorSource
+from shield.collector.linux.process.connector import ConnectorSource
 from shield.collector.source import Count, SourceUnavailable
 from shield.record import ProcessExec, ProcessExit, ProcessFork, Record
 from shield.text import encode
@@ -182,7 +182,7 @@ def test_what_was_captured_before_stop_can_still_be_read() -> None:
 @pytest.mark.parametrize("namespace", ["--net", "--pid"])
 def test_in_a_namespace_of_its_own_it_is_unavailable_and_says_why(namespace: str) -> None:
     program = (
-        "from shield.collector.linux.connector import ConnectorSource\n"
+        "from shield.collector.linux.process.connector import ConnectorSource\n"
         "try: ConnectorSource().open()\n"
         "except Exception as refusal: print(type(refusal).__name__, refusal)\n"
     )

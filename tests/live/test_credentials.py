@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shield.collector.linux.credentials import CredentialsOptions, CredentialsSource
 from shield.collector.linux.event_socket import EventSocket
+from shield.collector.linux.privilege.credentials import CredentialsOptions, CredentialsSource
 from shield.collector.linux.process_event import EXEC, EXIT, FORK, GID, UID
 from shield.collector.source import SourceUnavailable
 from shield.record import Observation
@@ -231,7 +231,7 @@ def test_events_that_did_not_fit_are_counted() -> None:
 
 def test_in_a_network_of_its_own_it_is_unavailable_and_says_why() -> None:
     program = (
-        "from shield.collector.linux.credentials import CredentialsSource\n"
+        "from shield.collector.linux.privilege.credentials import CredentialsSource\n"
         "try: CredentialsSource().open()\n"
         "except Exception as refusal: print(type(refusal).__name__, refusal)\n"
     )

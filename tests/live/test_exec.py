@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from shield.collector.linux.exec import EbpfSource
+from shield.collector.linux.process.exec import EbpfSource
 from shield.collector.source import SourceUnavailable
 from shield.normalizer.lineage import Lineage
 from shield.normalizer.origin import Origin
@@ -264,13 +264,15 @@ def test_nothing_is_left_in_the_kernel_after_closing() -> None:
 
 
 def test_only_root_may_open_it() -> None:
-    code = "import os\nfrom shield.collector.linux.exec import EbpfSource\nos.setuid(65534)\nEbpfSource().open()"
+    code = (
+        "import os\nfrom shield.collector.linux.process.exec import EbpfSource\nos.setuid(65534)\nEbpfSource().open()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "SourceUnavailable: ebpf: only root may load BPF programs; run Shield as root" in done.stderr
 
 
 def test_without_the_compiled_program_it_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("shield.collector.linux.exec.object_path", lambda: tmp_path / "none.o")
+    monkeypatch.setattr("shield.collector.linux.process.exec.object_path", lambda: tmp_path / "none.o")
     with pytest.raises(SourceUnavailable, match="make setup"):
         EbpfSource().open()
 

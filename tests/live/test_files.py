@@ -16,11 +16,11 @@ import pytest
 
 from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import BootClock
-from shield.collector.linux.fanotify import OVERFLOW, FanotifySource
-from shield.collector.linux.fanotify_marks import Marks
-from shield.collector.linux.file_watch import COMPARED
+from shield.collector.linux.files.fanotify import OVERFLOW, FanotifySource
+from shield.collector.linux.files.fanotify_marks import Marks
+from shield.collector.linux.files.sensitive import PLACES, FileOptions
+from shield.collector.linux.files.watch import COMPARED
 from shield.collector.linux.procfs import ProcfsReader
-from shield.collector.linux.sensitive import PLACES, FileOptions
 from shield.collector.source import Count, SourceUnavailable
 from shield.record import Observation
 from shield.text import encode
@@ -280,7 +280,7 @@ def test_a_kernel_that_tells_renamings_in_halves_is_understood(folder: Path, mon
 
 def test_without_the_right_to_it_the_source_says_what_it_needs() -> None:
     program = (
-        "import os\nfrom shield.collector.linux.fanotify import FanotifySource\n"
+        "import os\nfrom shield.collector.linux.files.fanotify import FanotifySource\n"
         "os.setresuid(65534, 65534, 65534)\n"
         "try: FanotifySource().open()\n"
         "except Exception as error: print(type(error).__name__, error)"

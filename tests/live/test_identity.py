@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shield.collector.linux.audit_control import NETLINK_AUDIT, AuditControl
-from shield.collector.linux.identity import IdentityOptions, IdentitySource
+from shield.collector.linux.identity.source import IdentityOptions, IdentitySource
 from shield.collector.linux.netlink import message, open_socket
+from shield.collector.linux.process.audit_control import NETLINK_AUDIT, AuditControl
 from shield.normalizer.log import LogNormalizer
 from shield.record import LogRecord
 
@@ -32,8 +32,8 @@ FOLLOWER = """
 import os, sys, time
 from pathlib import Path
 import msgspec
-from shield.collector.linux.audit_control import NETLINK_AUDIT, AuditControl
-from shield.collector.linux.identity import IdentityOptions, IdentitySource
+from shield.collector.linux.process.audit_control import NETLINK_AUDIT, AuditControl
+from shield.collector.linux.identity.source import IdentityOptions, IdentitySource
 folder, kept = Path(sys.argv[1]), Path(sys.argv[2])
 nowhere = folder / "none"
 options = IdentityOptions(

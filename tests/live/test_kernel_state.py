@@ -15,9 +15,9 @@ import pytest
 
 from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import BootClock
-from shield.collector.linux.clock_set import ClockSet
-from shield.collector.linux.hidden import HiddenProcesses
-from shield.collector.linux.kernel_state import KernelOptions, KernelSource
+from shield.collector.linux.kernel.clock_set import ClockSet
+from shield.collector.linux.kernel.hidden import HiddenProcesses
+from shield.collector.linux.kernel.state import KernelOptions, KernelSource
 from shield.collector.linux.procfs import ProcfsReader
 from shield.record import Observation
 
@@ -253,7 +253,7 @@ LOOKS = """
 import sys
 from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import BootClock
-from shield.collector.linux.hidden import HiddenProcesses
+from shield.collector.linux.kernel.hidden import HiddenProcesses
 from shield.collector.linux.procfs import ProcfsReader
 reader = ProcfsReader(BootClock(), UserNames())
 for one in HiddenProcesses(reader, numbers_most=1 << 16).look(reader.pids()):
@@ -310,7 +310,7 @@ def test_an_unset_clock_is_no_change_and_its_descriptor_stays_quiet() -> None:
 
 def test_without_privilege_it_works_with_the_rest_and_says_what_it_lacks() -> None:
     program = (
-        "from shield.collector.linux.kernel_state import KernelSource\n"
+        "from shield.collector.linux.kernel.state import KernelSource\n"
         "source = KernelSource(); source.open(); source.read(); source.close()\n"
         "print(*source.blind_spots, sep='\\n')\n"
     )

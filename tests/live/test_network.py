@@ -17,9 +17,9 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from shield.collector.linux import exec as exec_source
-from shield.collector.linux.exec import EbpfSource
-from shield.collector.linux.sockets import SocketSource, listeners
+from shield.collector.linux.network.sockets import SocketSource, listeners
+from shield.collector.linux.process import exec as exec_source
+from shield.collector.linux.process.exec import EbpfSource
 from shield.record import Observation, ProcessExec, Record
 
 ME = os.getpid()
@@ -387,7 +387,7 @@ def test_a_kernel_that_shows_only_the_front_of_packets_still_gives_names(
 def test_a_question_without_an_answer_is_told_as_such(
     monkeypatch: pytest.MonkeyPatch, source: EbpfSource, resolver: Resolver
 ) -> None:
-    monkeypatch.setattr("shield.collector.linux.network_record.ANSWER_WITHIN_NS", 10_000_000)
+    monkeypatch.setattr("shield.collector.linux.network.record.ANSWER_WITHIN_NS", 10_000_000)
     ask(resolver, "mute.example.org", answered=False)
     (found,) = seen(eventually(source, 1, "dns_query"), "dns_query")
     assert found.dns
@@ -618,7 +618,7 @@ def test_polling_finds_connections_and_listeners_that_last() -> None:
 def test_polling_without_root_tells_what_it_may_see() -> None:
     code = """
 import ctypes, os, socket
-from shield.collector.linux.sockets import SocketSource
+from shield.collector.linux.network.sockets import SocketSource
 os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: as for a process that was started by this user
 source = SocketSource()

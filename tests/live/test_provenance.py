@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shield.collector.linux.exec import EbpfSource
 from shield.collector.linux.packages.packages import Packages
-from shield.collector.linux.provenance import NOT_YET, Learnt, ProvenanceOptions, Provenances
+from shield.collector.linux.process.exec import EbpfSource
+from shield.collector.linux.provenance.service import NOT_YET, Learnt, ProvenanceOptions, Provenances
 from shield.event import Provenance
 from shield.record import ProcessExec
 

@@ -10,7 +10,7 @@ import pytest
 from shield.agent import rulebook
 from shield.agent.rulebook import Rulebook
 from shield.agent.ruletest import watched
-from shield.collector.linux.identity import IdentityOptions, IdentitySource
+from shield.collector.linux.identity.source import IdentityOptions, IdentitySource
 from shield.event import Event
 from shield.normalizer.log import LogNormalizer
 from shield.record import LogRecord

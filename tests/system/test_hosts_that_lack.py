@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shield.collector.linux.audit_control import AuditControl
+from shield.collector.linux.process.audit_control import AuditControl
 
 SHIELD = Path(sys.executable).with_name("shield")
 NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs"
@@ -321,7 +321,7 @@ def audit_daemon(enabled: int) -> Iterator[int]:
 
 AUDIT_DAEMON = """
 import select, sys
-from shield.collector.linux.audit_control import NETLINK_AUDIT, AuditControl, take_role
+from shield.collector.linux.process.audit_control import NETLINK_AUDIT, AuditControl, take_role
 from shield.collector.linux.netlink import open_socket
 events, control = open_socket(NETLINK_AUDIT, buffer_bytes=1 << 25), AuditControl()
 before = control.status().enabled

@@ -16,13 +16,13 @@ from shield.event import Event, Ledger, Process, Provenance
 from shield.record import ProcessExec, Record
 
 if TYPE_CHECKING:  # Windows has none of it
-    from shield.collector.linux.provenance import Learnt, Ticket
+    from shield.collector.linux.provenance.service import Learnt, Ticket
 
 _WAITING_MOST = 1024
 
 
 class Source(Protocol):
-    """Where provenance comes from: `shield.collector.linux.provenance.Provenances`."""
+    """Where provenance comes from: `shield.collector.linux.provenance.service.Provenances`."""
 
     def of(self, process: Process, started_ns: int) -> Learnt:
         """Return what is known of the program of `process`."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import TICK_NS, BootClock
 from shield.collector.linux.container import container_of
-from shield.collector.linux.environment import notable
+from shield.collector.linux.process.environment import notable
 from shield.event import Container, Namespaces, Process, User
 from shield.record import ProcessSnapshot
 from shield.text import decode

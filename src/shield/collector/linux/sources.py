@@ -6,23 +6,23 @@ from pathlib import Path
 import psutil
 
 from shield.collector.linux.accounts import UserNames
-from shield.collector.linux.accounts_change import AccountSource
-from shield.collector.linux.audit import AuditSource
-from shield.collector.linux.auth_log import LOGS
 from shield.collector.linux.clock import BootClock
-from shield.collector.linux.connector import ConnectorSource
-from shield.collector.linux.credentials import CredentialsSource
-from shield.collector.linux.exec import EbpfSource
-from shield.collector.linux.fanotify import FanotifySource
-from shield.collector.linux.identity import IdentityOptions, IdentitySource
-from shield.collector.linux.inotify import InotifySource
-from shield.collector.linux.kernel_state import KernelSource
+from shield.collector.linux.files.fanotify import FanotifySource
+from shield.collector.linux.files.inotify import InotifySource
+from shield.collector.linux.files.sensitive import FileOptions
+from shield.collector.linux.identity.accounts_change import AccountSource
+from shield.collector.linux.identity.auth_log import LOGS
+from shield.collector.linux.identity.source import IdentityOptions, IdentitySource
+from shield.collector.linux.kernel.state import KernelSource
+from shield.collector.linux.network.sockets import SocketSource
 from shield.collector.linux.packages.packages import Packages
 from shield.collector.linux.persistence.drift import PersistenceSource
+from shield.collector.linux.privilege.credentials import CredentialsSource
+from shield.collector.linux.process.audit import AuditSource
+from shield.collector.linux.process.connector import ConnectorSource
+from shield.collector.linux.process.exec import EbpfSource
 from shield.collector.linux.procfs import ProcessGone, ProcfsReader
-from shield.collector.linux.provenance import ProvenanceOptions, Provenances
-from shield.collector.linux.sensitive import FileOptions
-from shield.collector.linux.sockets import SocketSource
+from shield.collector.linux.provenance.service import ProvenanceOptions, Provenances
 from shield.collector.options import SourceOptions
 from shield.collector.polling import PollingSource
 from shield.collector.select import Group

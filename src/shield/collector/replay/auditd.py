@@ -31,7 +31,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import BinaryIO
 
-from shield.collector.linux.audit_record import Arguments
+from shield.collector.linux.process.audit_record import Arguments
 from shield.collector.replay import audit_text, syscalls, syslog_line
 from shield.collector.replay.audit_text import Line, Pair
 from shield.collector.replay.damage import Damaged, Item

@@ -1,0 +1,1 @@
+"""The host's kernel, and when it changes: mounts, clock, modules, BPF programs, processes out of sight."""

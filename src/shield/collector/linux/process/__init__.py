@@ -1,0 +1,1 @@
+"""Programs that start and end: one module a source, and what reads its records."""

@@ -1,0 +1,1 @@
+"""Where programs come from: what their files hold, and what their package says of them."""
