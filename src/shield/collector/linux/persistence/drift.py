@@ -22,7 +22,7 @@ from shield.collector.linux.persistence.root import Root
 from shield.collector.linux.persistence.search import Site, Wait, search, search_one
 from shield.collector.linux.persistence.users import Users
 from shield.collector.linux.persistence.watches import CAME, WENT, Overflow, Renamed, Told, Touch, Watches
-from shield.collector.linux.timer import Timer
+from shield.collector.linux.timerfd import TimerFd
 from shield.collector.source import Count, Kind, SourceUnavailable
 from shield.record import Record
 
@@ -72,7 +72,7 @@ class PersistenceSource:
         self._look: Iterator[None] | None = None
         self._next_look = 0.0
         self._watches: Watches | None = None
-        self._timer: Timer | None = None
+        self._timer: TimerFd | None = None
         self._poll: select.epoll | None = None
         self._seen = 0
         self._filtered: Counter[str] = Counter()
@@ -92,11 +92,11 @@ class PersistenceSource:
         if not os.path.isdir(self._options.root):
             raise SourceUnavailable(self.name, f"there is no folder {self._options.root}", "name another root")
         try:
-            self._timer, self._poll = Timer(), select.epoll()
+            self._timer, self._poll = TimerFd(), select.epoll()
         except OSError as error:
             self._free()
             raise SourceUnavailable(self.name, f"no timer: {error.strerror}", "raise the limit of open files") from None
-        self._poll.register(self._timer.fd, select.EPOLLIN)
+        self._poll.register(self._timer, select.EPOLLIN)
         self._seen = 0
         self._filtered, self._dropped = Counter(), Counter()
         try:
@@ -168,7 +168,7 @@ class PersistenceSource:
         due += [when for when, _ in list(self._pending.values())[:1]]
         if self._ready or self._ways or (self._watches and self._watches.waiting):
             due.append(now)
-        self._timer.set(min(due) - now)
+        self._timer.arm(max(0.0, min(due) - now))
 
     def _hear(self, until: float) -> None:
         """Note what the kernel tells, and read at once what is new: it may be gone in a moment."""
