@@ -18,6 +18,7 @@ SECOND = 1_000_000_000
 @pytest.fixture(autouse=True)
 def _without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds_module, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(feeds_module, "_ROUND_S", 0.0)
 
 
 def fork(pid: int) -> Record:
@@ -174,6 +175,7 @@ def test_the_wait_ends_when_any_source_has_something() -> None:
 
 def test_a_busy_feed_is_left_alone_between_two_reads_while_processes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds_module, "_PAUSE_S", 60.0)
+    monkeypatch.setattr(feeds_module, "_ROUND_S", 60.0)
     source = Pipe("f", {"file"}, [fork(1)], [fork(2)])
     feeds = Feeds([feed("process", Pipe("p", {"process"}, [fork(3)], [fork(4)])), feed("file", source)])
     feeds.open()

@@ -74,6 +74,11 @@ class Feed:
         """Return a descriptor that becomes readable, None for a feed that is polled or down."""
         return self.source.fileno() if self.source is not None else None
 
+    @property
+    def polled(self) -> bool:
+        """Whether the source in use has to be asked, for it doesn't call."""
+        return self.source is not None and self.source.interval is not None
+
     def wait_s(self, now: float) -> float:
         """Return how long, from the monotonic time `now`, a polled feed can still wait; infinite for the others."""
         source = self.source

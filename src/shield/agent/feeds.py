@@ -3,8 +3,9 @@
 Of each kind of telemetry one source tells, so that nothing comes twice: a feed is opened only for what none before it
 provides. What the process feed saw is taken in first. Whoever did what another feed tells of is then known.
 
-Processes are read as soon as one starts. The others, which may have much to say that matters little, are read some
-dozen times a second at most, so that a busy disk doesn't wake the agent for each file.
+Processes, and those that gain power, are read as soon as there is something. The others, which may have much to say
+that matters little, are read some dozen times a second at most, so that a busy disk doesn't wake the agent for each
+file.
 """
 
 import select
@@ -19,8 +20,11 @@ from shield.record import Record
 
 _FULL_BATCH = 1024
 _HELD_MOST = 8192
+_PROMPT: frozenset[Kind] = frozenset(("process", "privilege"))
 _PAUSE_S = 0.02
 """How long the other feeds are left alone after they were read."""
+_ROUND_S = 1.0
+"""How often every feed is read, whether or not it has called for it."""
 
 Batch = tuple[Feed, list[Record]]
 
@@ -34,7 +38,8 @@ class Feeds:
         self._others = select.epoll()
         self._registered: dict[tuple[int, int], int] = {}
         self._listening = False
-        self._due = 0.0
+        self._due = self._round = 0.0
+        self._calling: set[int] = set()
         self._held: deque[Batch] = deque()
 
     def __iter__(self) -> Iterator[Feed]:
@@ -77,19 +82,26 @@ class Feeds:
         rested = now >= self._due
         self._listen(rested)
         others_s = min((feed.wait_s(now) for feed in self._feeds[1:]), default=most_s) if rested else self._due - now
-        self._poll.poll(min(most_s, self.first.wait_s(now), others_s))
+        self._calling = {fd for fd, _ in self._poll.poll(min(most_s, self.first.wait_s(now), others_s))}
 
     def read(self) -> Iterator[Batch]:
-        """Yield the next records of every feed, each feed's in order, those about processes first."""
-        now = time.monotonic()
-        if now >= self._due:
-            self._due = now + _PAUSE_S
-            self._held.extend((feed, records) for feed in self._feeds[1:] if (records := feed.read()))
+        """Yield the next records of every feed that has some, each feed's in order, those about processes first."""
+        self._held.extend((feed, records) for feed in self._wanted(time.monotonic()) if (records := feed.read()))
         records = self.first.read()
         yield self.first, records
         if len(records) < _FULL_BATCH or sum(len(held) for _, held in self._held) > _HELD_MOST:
             while self._held:
                 yield self._held.popleft()
+
+    def _wanted(self, now: float) -> list[Feed]:
+        """Return the feeds besides the first that are to be read now: those that call or are due, or all of them."""
+        calling, rested, everyone = self._calling, now >= self._due, now >= self._round
+        if rested:
+            self._due = now + _PAUSE_S
+            calling = calling | {fd for fd, _ in self._others.poll(0)}
+        if everyone:
+            self._round = now + _ROUND_S
+        return [feed for feed in self._feeds[1:] if everyone or feed.fileno() in calling or (rested and feed.polled)]
 
     def last(self) -> Iterator[Batch]:
         """Yield what was captured until now, and close every feed."""
@@ -149,7 +161,7 @@ class Feeds:
         for feed in self._feeds:
             fd = feed.fileno()
             if fd is not None:
-                (self._poll if feed is self.first else self._others).register(fd, select.EPOLLIN | select.EPOLLPRI)
+                (self._poll if feed.kind in _PROMPT else self._others).register(fd, select.EPOLLIN | select.EPOLLPRI)
         self._registered = wanted
 
     def _listen(self, wanted: bool) -> None:

@@ -210,6 +210,8 @@ class Watch:
         for batch in self._feeds.last():
             self._take(*batch)
         self._judge(self._parts.normalizer.rest())
+        if self._parts.enrichment is not None:
+            self._parts.enrichment.close()
         self._follow_up()
         self._care()
         self._tell([told for companion in self._companions for told in companion.close()])

@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from shield.collector.linux.accounts import UserNames
@@ -91,6 +92,7 @@ class EbpfSource:
         self._wants_network = network
         self._clock = BootClock()
         self._attached = False
+        self._recursion, self._asked_recursion = 0, 0.0
         self._object: BpfObject | None = None
         self._ring: RingBuffer | None = None
         self._begin(network=network)
@@ -161,7 +163,7 @@ class EbpfSource:
         per_cpu = _STATS.iter_unpack(self._object.lookup("stats", 0, _STATS.size * _possible_cpus()))
         counters = [sum(values) for values in zip(*per_cpu, strict=True)]
         captured, lost, left_out = (counters[at : at + _KINDS] for at in range(0, 3 * _KINDS, _KINDS))
-        seen, recursion = sum(captured), self._object.recursion_misses()
+        seen, recursion = sum(captured), self._recursion_misses(self._object)
         in_ring = max(0, seen - sum(lost) - sum(left_out) - self._taken) if self._attached else self._ring.waiting()
         dropped = {reason: number for reason, number in zip(_RING_FULL, lost[1:], strict=False) if number}
         filtered = {reason: left_out[kind] for kind, reason in _LEFT_OUT.items() if left_out[kind]}
@@ -171,6 +173,13 @@ class EbpfSource:
             dropped=dropped | ({"recursion": recursion} if recursion else {}),
             pending=in_ring + self._decoder.network.waiting,
         )
+
+    def _recursion_misses(self, loaded: BpfObject) -> int:
+        """Return how often the kernel skipped a program; asked once a second, for it takes a call a program."""
+        now = time.monotonic()
+        if not self._attached or now - self._asked_recursion > _REFRESH_S:
+            self._asked_recursion, self._recursion = now, loaded.recursion_misses()
+        return self._recursion
 
     def stop(self) -> None:
         """Detach the programs; the ring can still be read."""
@@ -306,6 +315,7 @@ def _has_types() -> bool:
         return False
 
 
+@cache
 def _possible_cpus() -> int:
     """Return how many values a per-CPU map holds: one for each CPU there could ever be (sysfs cpu/possible)."""
     with open("/sys/devices/system/cpu/possible") as file:
