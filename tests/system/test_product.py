@@ -39,10 +39,17 @@ def events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def plain(folder: Path) -> Path:
+    """A configuration for what the tests do: what is odd about this machine's own programs stays out of their story."""
+    config = folder / "plain.yml"
+    config.write_text("{kernel: {enabled: false}, provenance: {enabled: false}}")
+    return config
+
+
 @contextmanager
 def running(output: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """`shield run`, from when it watches until it is told to stop."""
-    command = [SHIELD, "run", "--output", output, *more]
+    command = [SHIELD, "run", "--output", output, "--config", plain(output.parent), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert "watches" in process.stderr.readline()
@@ -154,7 +161,7 @@ def test_a_tiny_ring_is_told_as_a_loss_and_marks_the_alert(tmp_path: Path, attac
 @live
 def test_the_live_view_shows_a_card_and_no_escape_of_the_attacker(tmp_path: Path, attack: Path) -> None:
     leader, follower = pty.openpty()
-    command = [SHIELD, "run", "--duration", "3", "--output", tmp_path / "events.jsonl"]
+    command = [SHIELD, "run", "--duration", "3", "--output", tmp_path / "events.jsonl", "--config", plain(tmp_path)]
     with subprocess.Popen(command, stdout=follower, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         process.stderr.readline()
