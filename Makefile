@@ -14,7 +14,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --gener
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test bench lint format docs wheel lock clean
+.PHONY: help setup run test demo bench lint format docs wheel lock clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -27,6 +27,9 @@ run: setup ## Watch this host: shield run ARGS
 
 test: setup ## Run the tests: pytest ARGS
 	@$(BIN)/pytest $(ARGS)
+
+demo: setup ## Show what Shield sees: harmless imitations, as root (ARGS=--list)
+	@scripts/demonstrate $(ARGS)
 
 bench: setup ## Measure: python -m bench.NAME ARGS for each NAME in BENCH
 	@for name in $(BENCH); do $(BIN)/python -m bench.$$name $(ARGS) || exit; done

@@ -96,9 +96,9 @@ class Feeds:
     def _wanted(self, now: float) -> list[Feed]:
         """Return the feeds besides the first that are to be read now: those that call or are due, or all of them."""
         calling, rested, everyone = self._calling, now >= self._due, now >= self._round
-        if rested:
+        if rested and (others := {fd for fd, _ in self._others.poll(0)}):
             self._due = now + _PAUSE_S
-            calling = calling | {fd for fd, _ in self._others.poll(0)}
+            calling = calling | others
         if everyone:
             self._round = now + _ROUND_S
         return [feed for feed in self._feeds[1:] if everyone or feed.fileno() in calling or (rested and feed.polled)]
