@@ -24,7 +24,7 @@ def alike(category: Category, one: dict[str, Any], other: dict[str, Any]) -> boo
     [
         ("file_write", "file", File(path="/etc/passwd"), File(path="/etc/shadow")),
         ("network_connection", "network", Network(destination_ip="1.2.3.4"), Network(destination_ip="1.2.3.5")),
-        ("network_listen", "network", Network(source_port=80), Network(source_port=81)),
+        ("network_listen", "network", Network(destination_port=80), Network(destination_port=81)),
         ("dns_query", "dns", Dns("a"), Dns("b")),
         ("auth_failure", "user", User(name="a"), User(name="b")),
         ("account_change", "account", Account("user", "a", "added"), Account("user", "a", "removed")),

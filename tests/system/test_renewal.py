@@ -162,4 +162,5 @@ def test_killed_while_it_compiles_it_starts_again_with_the_new_rules(agent: Agen
         process.send_signal(signal.SIGHUP)
         process.kill()
     with agent.running():
-        assert agent.events()[-1]["data"]["health"]["rules"] == 2
+        beats = [event["data"]["health"] for event in agent.events() if event["category"] == "heartbeat"]
+        assert beats[-1]["rules"] == 2

@@ -1,9 +1,9 @@
 """Everything that judges events in a watch, put together: rules, policy, baseline, indicators and YARA."""
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 
+from shield.agent import loading
 from shield.agent.companion import Companion
 from shield.agent.feeds import Feeds
 from shield.agent.identity import Identity
@@ -99,4 +99,4 @@ class Detection:
             self.scanner.policy = policy
         self.advice.clear()
         self.advice.update(renewed.ruleset.advice())
-        gc.freeze()  # the new rules stay, as the old ones did: the collector needn't walk them
+        loading.replaced()

@@ -12,3 +12,10 @@ def end() -> None:
     """Let it collect again, but leave alone what was loaded until now."""
     gc.freeze()
     gc.enable()
+
+
+def replaced() -> None:
+    """Let go of what was loaded and has been replaced since, which the collector was told to leave alone."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

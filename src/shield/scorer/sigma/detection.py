@@ -176,6 +176,8 @@ def _keyword(value: SigmaType) -> Clause:
     """Return the search for a bare value anywhere in an event: a text is looked for within longer ones."""
     if isinstance(value, SigmaExpansion):
         return AnyOf(tuple(_keyword(one) for one in value.values))
+    if isinstance(value, SigmaTimestampPart):  # a kind of SigmaNumber
+        raise Unsupported("a part of a time without the field that holds it")
     if isinstance(value, SigmaNumber):
         value = SigmaString(str(value))
     if isinstance(value, SigmaString):
