@@ -1,10 +1,12 @@
 """The demonstration: each of its attacks is noticed, and nothing of it stays."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,41 +47,59 @@ def table() -> dict[str, str]:
     return {name: rule for name, rule, *_ in map(str.split, lines)}
 
 
-def own(pids: set[int] | None = None) -> set[int]:
-    """The processes that are the demonstration's by their command line, or are among `pids` and still there."""
-    told = {
-        one.pid
-        for one in psutil.process_iter(["cmdline"])
-        if "shield-demo" in " ".join(one.info["cmdline"] or ()) or str(SCRIPT) in (one.info["cmdline"] or ())
-    }
-    return told | {pid for pid in pids or () if psutil.pid_exists(pid)}
+@pytest.fixture(autouse=True)
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mark what a test starts by a variable in its environment: others may run the demonstration at the same time."""
+    monkeypatch.setenv("DEMONSTRATED_FOR", str(tmp_path))
+
+
+def own() -> list[psutil.Process]:
+    """The processes that this test's demonstration has started and that still run, the script included."""
+    return [one for one in psutil.process_iter() if one.pid != os.getpid() and _is_own(one)]
+
+
+def _is_own(process: psutil.Process) -> bool:
+    with suppress(psutil.Error, OSError):
+        return process.environ().get("DEMONSTRATED_FOR") == os.environ["DEMONSTRATED_FOR"]
+    return False
 
 
 def namespaces() -> set[str]:
-    """The mount and network namespaces that the demonstration's processes are in, and this one is not."""
+    """The mount and network namespaces that these are in and this process is not."""
 
-    def of(process: int | str) -> set[str]:
+    def of(process: int) -> set[str]:
         return {str(Path(f"/proc/{process}/ns/{kind}").readlink()) for kind in ("mnt", "net")}
 
-    return set[str]().union(*map(of, own())) - of("self")
+    return set[str]().union(*(of(process.pid) for process in own())) - of(os.getpid())
 
 
 def traces() -> dict[str, Any]:
-    """All that could be left behind: accounts, cron jobs, mounts, listeners, folders."""
+    """What could be left behind on the host beside processes and the folder: accounts, cron jobs, mounts, listeners."""
     return {
         "accounts": Path("/etc/passwd").read_bytes(),
         "jobs": sorted(Path("/etc").glob("cron.d/*")),
         "mounts": [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "demo" in line],
         "listeners": [one.laddr for one in psutil.net_connections() if one.laddr and one.laddr.port in (53, 31337)],
-        "folders": list(Path("/tmp").glob("shield-demo.*")),
     }
+
+
+def started(*arguments: str | Path) -> "tuple[subprocess.Popen[str], Path]":
+    """The demonstration as soon as its agent watches, and its folder."""
+    # Where the tests run in the background, SIGINT is ignored, and a script can't change that by itself.
+    command = ["env", "--default-signal=INT", SCRIPT, *arguments]
+    script = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert script.stdout
+    assert "watches" in script.stdout.readline(), script.communicate()
+    (agent,) = (words for words in map(psutil.Process.cmdline, own()) if "--config" in words)
+    return script, Path(agent[agent.index("--config") + 1]).parent
 
 
 def test_every_chain_is_noticed_by_its_own_kind_of_event_and_nothing_is_left_behind(tmp_path: Path) -> None:
     before, kept = traces(), tmp_path / "events.jsonl"
-    done = demonstrate("--keep", kept)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == f"{len(CATEGORIES)} of {len(CATEGORIES)} noticed."
+    script, place = started("--keep", kept)
+    said, complaints = script.communicate(timeout=300)
+    assert script.returncode == 0, said + complaints
+    assert said.splitlines()[-1] == f"{len(CATEGORIES)} of {len(CATEGORIES)} noticed."
 
     rules, events = table(), [json.loads(line) for line in kept.read_text().splitlines()]
     assert rules.keys() == CATEGORIES.keys()
@@ -87,48 +107,38 @@ def test_every_chain_is_noticed_by_its_own_kind_of_event_and_nothing_is_left_beh
         found = [event for event in events if rules[chain] in {signal["name"] for signal in event["signals"]}]
         assert {event["category"] for event in found} == {category}, chain
         assert max(event["score"] for event in found) >= 40, chain
-        (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{chain} "))
+        (line,) = (line for line in said.splitlines() if line.startswith(f"{chain} "))
         assert rules[chain] in line
 
+    assert not place.exists()
     assert traces() == before
-    assert own() == set()
-
-
-def started() -> "subprocess.Popen[str]":
-    """The demonstration, watching, after the first of its chains."""
-    # Where the tests run in the background, SIGINT is ignored, and a script can't change that by itself.
-    command = ["env", "--default-signal=INT", SCRIPT, "process", "kernel"]
-    script = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert script.stdout
-    while not (line := script.stdout.readline()).startswith("process "):
-        assert line, script.communicate()[1]
-    return script
+    assert own() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demonstration_cleans_up_as_well(number: signal.Signals) -> None:
     before = traces()
-    script = started()
+    script, place = started("process", "kernel")
+    assert script.stdout
+    assert script.stdout.readline().startswith("process ")
     script.send_signal(number)
     said, _ = script.communicate(timeout=60)
     assert script.returncode == 130
     assert "noticed" not in said
+    assert not place.exists()
     assert traces() == before
-    assert own() == set()
+    assert own() == []
 
 
 def test_a_killed_demonstration_takes_its_agent_and_namespaces_along() -> None:
     before = traces()
-    script = started()
-    children = {child.pid for child in psutil.Process(script.pid).children(recursive=True)}
+    script, place = started("process")
     assert namespaces()
     script.kill()
     script.communicate(timeout=60)
-    while own(children):
+    while own():
         time.sleep(0.1)
-    assert namespaces() == set()
-    (empty,) = traces()["folders"]
-    empty.rmdir()
+    place.rmdir()  # which works only on an empty one
     assert traces() == before
 
 
