@@ -112,7 +112,7 @@ class Feed:
         while self.source is not None:
             if records := self._read(source):
                 yield records
-            elif source.count().pending and time.monotonic() < end:
+            elif self._count().pending and time.monotonic() < end:
                 time.sleep(_LAST_POLL_S)  # something is still being worked out, such as a file's hash
             else:
                 break
@@ -170,7 +170,7 @@ class Feed:
 
     def _next(self, source: Source, now: float) -> float:
         """Return when to read a polled source next: at once where it has more."""
-        return now if not source.interval or source.count().pending else now + source.interval
+        return now if not source.interval or self._count().pending else now + source.interval
 
     def _read(self, source: Source) -> list[Record]:
         try:

@@ -57,7 +57,7 @@ def id_bits() -> int:
 
 def new_id(ts_ns: int) -> str:
     """Return a new event id for an event of that time."""
-    return uuid7(ts_ns // 1_000_000, random.getrandbits(_ID_BITS))
+    return uuid7(ts_ns // 1_000_000, id_bits())
 
 
 class Watch:

@@ -8,7 +8,6 @@ from pathlib import Path
 import typer
 from msgspec.structs import replace
 from rich.console import Console
-from rich.text import Text
 
 from shield.agent.assembly import assemble, host_sources, self_test
 from shield.agent.configuration import Configuration
@@ -20,16 +19,15 @@ from shield.agent.rulebook import Rulebook
 from shield.agent.selftest import Outcome
 from shield.agent.sources import HostSources
 from shield.cli.errors import fail
+from shield.cli.labelled import BAD, line, outcome
 from shield.cli.loading import load_configuration, load_policy, load_rules
 from shield.collector.source import SourceUnavailable
 from shield.exporter.jsonl import JsonlWriter
 from shield.exporter.wording import as_json, printed, some
 from shield.policy.load import PolicyInForce
 from shield.scorer.sigma.coverage import Idle, idle
-from shield.text import printable
 
 _MOST_S, _EVERY_H = 30.0, 1.0
-_GOOD, _BAD = "green", "yellow"
 
 
 def tested(to_json: bool) -> None:
@@ -95,18 +93,13 @@ def _show(
 ) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     for one in outcomes:
-        told = f"{one.detail} after {one.delay_ms:g} ms" if one.arrived else one.detail
-        _line(console, one.kind, told, _BAD if one.failed else _GOOD if one.arrived else "")
+        outcome(console, one)
     for kind in sorted(sources.kinds - {one.kind for one in outcomes}):
-        _line(console, kind, "not watched", _BAD)
+        line(console, kind, "not watched", BAD)
     for refusal in refused:
-        _line(console, "can't use", refusal, _BAD)
+        line(console, "can't use", refusal, BAD)
     total = len(book.ruleset)
     print(f"\n{total - len(unseeing):,} of {some(total, 'rule')} can fire on this host", end="")
     print("; the others:" if unseeing else "")
     for kind, count in Counter(one.kind for one in unseeing).most_common():
         print(printed(f"{count:>7,}  {kind}"))
-
-
-def _line(console: Console, name: str, told: str, style: str) -> None:
-    console.print(Text.assemble((f"{name:<13}", "bold"), (printable(told), style)))

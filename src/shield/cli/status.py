@@ -12,11 +12,10 @@ from rich.text import Text
 from shield.agent import status as kept
 from shield.agent.status import NotRunning, Status
 from shield.cli.errors import fail, quiet_end
+from shield.cli.labelled import BAD, GOOD, line, outcome
 from shield.cli.summary import of_ledger
 from shield.exporter.wording import as_json, duration, when
 from shield.text import printable
-
-_GOOD, _BAD = "green", "yellow"
 
 
 def status(
@@ -47,17 +46,17 @@ def _show(found: Status) -> None:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     health = found.health
     memory = health.rss_bytes / (1 << 20)
-    _line(console, "agent", f"Shield {health.version} on {found.host}, pid {found.pid}, up {duration(health.uptime_s)}")
-    _line(console, "watches", f"through {health.source}")
-    _line(console, "judges by", f"{health.rules:,} rules, policy {found.policy}; baseline {health.baseline}")
-    _line(console, "has seen", f"{sum(health.events.values()):,} events, {health.alerts:,} of them alerts")
-    _line(console, "uses", f"CPU {found.cpu_percent:.1f} % of a core now, memory {memory:.0f} MiB at most")
+    line(console, "agent", f"Shield {health.version} on {found.host}, pid {found.pid}, up {duration(health.uptime_s)}")
+    line(console, "watches", f"through {health.source}")
+    line(console, "judges by", f"{health.rules:,} rules, policy {found.policy}; baseline {health.baseline}")
+    line(console, "has seen", f"{sum(health.events.values()):,} events, {health.alerts:,} of them alerts")
+    line(console, "uses", f"CPU {found.cpu_percent:.1f} % of a core now, memory {memory:.0f} MiB at most")
     for problem in found.problems:
-        _line(console, "problem", problem, _BAD)
+        line(console, "problem", problem, BAD)
     if not found.problems:
-        _line(console, "problems", "none", _GOOD)
+        line(console, "problems", "none", GOOD)
     for refusal in health.refused:
-        _line(console, "can't use", refusal, _BAD)
+        line(console, "can't use", refusal, BAD)
     _blank(console)
     for ledger in health.ledgers:
         console.print(Text(printable(of_ledger(ledger).strip())))
@@ -71,8 +70,7 @@ def _tests(console: Console, found: Status) -> None:
     _blank(console)
     console.print(Text(f"self-test of {when(found.self_test_ns)}"))
     for one in found.self_test:
-        told = f"{one.detail} after {one.delay_ms:g} ms" if one.arrived else one.detail
-        _line(console, f"  {one.kind}", told, _BAD if one.failed else _GOOD if one.arrived else "")
+        outcome(console, one, "  ")
 
 
 def _producers(console: Console, found: Status) -> None:
@@ -86,10 +84,6 @@ def _producers(console: Console, found: Status) -> None:
     for one in found.producers:
         table.add_row(Text(printable(one.program or "(none)")), one.category, f"{one.events:,}")
     console.print(table)
-
-
-def _line(console: Console, name: str, told: str, style: str = "") -> None:
-    console.print(Text.assemble((f"{name:<13}", "bold"), (printable(told), style)))
 
 
 def _blank(console: Console) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from shield.collector.linux.netlink import HEADER, NLMSG_DONE, message, open_socket
+from shield.collector.linux.netlink import HEADER, NLMSG_DONE, from_kernel, message, open_socket
 from shield.collector.linux.process_event import IGNORE, LISTEN, NONE, ProcessEvent, choice, parse, subscription
 
 _NETLINK_CONNECTOR = 11
@@ -105,16 +105,8 @@ class EventSocket:
         return errno.ENOMSG
 
     def _arrived(self, opened: socket.socket, most: int) -> Iterator[ProcessEvent | None]:
-        for _ in range(most):
-            try:
-                raw, (sender, _) = opened.recvfrom(_MESSAGE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                continue  # how many were lost is counted elsewhere: `lost`, or the numbers of those that follow
-            if sender == 0:  # the kernel
+        for raw in from_kernel(opened, most, _MESSAGE_BYTES):
+            if raw is not None:  # how many were lost is counted elsewhere: `lost`, or the numbers of those that follow
                 yield parse(raw[HEADER.size :])
 
 

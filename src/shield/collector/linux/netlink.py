@@ -1,7 +1,9 @@
 """Netlink datagrams (netlink(7)): the header every message carries, and a socket that can hold a burst of them."""
 
+import errno
 import socket
 import struct
+from collections.abc import Iterator
 
 HEADER = struct.Struct("=IHHII")
 """Length, type, flags, sequence number and port of a message: struct nlmsghdr."""
@@ -39,6 +41,25 @@ def open_socket(protocol: int, groups: int = 0, buffer_bytes: int | None = None)
         opened.close()
         raise
     return opened
+
+
+def from_kernel(opened: socket.socket, most: int, size: int) -> Iterator[bytes | None]:
+    """Yield at most `most` of the kernel's datagrams that are there, `size` bytes of each; None where some did not fit.
+
+    What other senders say is left out. Raises OSError.
+    """
+    for _ in range(most):
+        try:
+            raw, (sender, _) = opened.recvfrom(size)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            yield None
+            continue
+        if sender == 0:
+            yield raw
 
 
 def join(opened: socket.socket, group: int) -> None:

@@ -154,12 +154,7 @@ class FanotifySource:
         """
         if self._watch is None:
             return self._final
-        return Count(
-            seen=self._seen + self._watch.extra,
-            filtered=dict(self._filtered + self._watch.filtered),
-            dropped=dict(self._dropped),
-            pending=self._watch.pending,
-        )
+        return self._watch.count(self._seen, self._filtered, self._dropped)
 
     def stop(self) -> None:
         """Remove the marks, and read what the kernel still holds."""

@@ -135,12 +135,7 @@ class InotifySource:
         """
         if self._changes is None:
             return self._final
-        return Count(
-            seen=self._seen + self._changes.extra,
-            filtered=dict(self._filtered + self._changes.filtered),
-            dropped=dict(self._dropped),
-            pending=self._changes.pending,
-        )
+        return self._changes.count(self._seen, self._filtered, self._dropped)
 
     def stop(self) -> None:
         """Watch no more; what was captured before can still be read."""

@@ -23,6 +23,7 @@ from shield.collector.linux.files.inventory import Difference, Inventory, join, 
 from shield.collector.linux.files.place import Places
 from shield.collector.linux.files.sensitive import FileOptions
 from shield.collector.linux.timerfd import TimerFd
+from shield.collector.source import Count
 from shield.record import Actor, Observation
 
 COMPARED = "the change was found by comparing, after events were lost"
@@ -53,20 +54,17 @@ class FileWatch:
         """Descriptors that become readable when there is something to take; once a minute in any case."""
         return self._hasher.fileno(), self._timer.fileno()
 
-    @property
-    def filtered(self) -> Counter[str]:
-        """How many changes came to no observation of their own, by reason."""
-        return self._changes.filtered
+    def count(self, seen: int, filtered: Counter[str], dropped: Counter[str]) -> Count:
+        """Return the totals of a source that has seen so many events, and itself filtered and dropped some of them.
 
-    @property
-    def extra(self) -> int:
-        """How many observations came from no event: beside another, by comparing, or with a directory."""
-        return self._changes.extra + self.found
-
-    @property
-    def pending(self) -> int:
-        """How many changes have been added and not been taken yet."""
-        return self._changes.pending
+        Observations that came from no event (beside another, by comparing, or with a directory) count as seen.
+        """
+        return Count(
+            seen=seen + self._changes.extra + self.found,
+            filtered=dict(filtered + self._changes.filtered),
+            dropped=dict(dropped),
+            pending=self._changes.pending,
+        )
 
     @property
     def left_out(self) -> int:

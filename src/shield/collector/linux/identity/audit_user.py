@@ -6,7 +6,6 @@ all other records, so that those of many system calls cost nothing here.
 """
 
 import ctypes
-import errno
 import os
 import socket
 import struct
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 from shield.collector.linux.identity.told_once import Rank
 from shield.collector.linux.identity.witness import Testimony
-from shield.collector.linux.netlink import HEADER, join, open_socket
+from shield.collector.linux.netlink import HEADER, from_kernel, join, open_socket
 from shield.collector.linux.process.audit_control import NETLINK_AUDIT, AuditControl
 from shield.collector.replay import audit_text, auditd
 from shield.collector.source import SourceUnavailable
@@ -96,20 +95,11 @@ class AuditUser:
             self._events = None
 
     def _datagrams(self) -> Iterator[tuple[int, bytes]]:
-        for _ in range(_BATCH):
-            if self._events is None:
-                return
-            try:
-                raw, (sender, _) = self._events.recvfrom(_RECORD_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+        for raw in from_kernel(self._events, _BATCH, _RECORD_BYTES) if self._events is not None else ():
+            if raw is None:
                 self.seen += 1
                 self.dropped["not_delivered"] += 1
-                continue
-            if sender == 0 and len(raw) >= HEADER.size:
+            elif len(raw) >= HEADER.size:
                 yield HEADER.unpack_from(raw)[1], raw[HEADER.size :]
 
 

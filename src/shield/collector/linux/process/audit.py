@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from shield.collector.linux.accounts import UserNames
 from shield.collector.linux.clock import BootClock
-from shield.collector.linux.netlink import HEADER, open_socket
+from shield.collector.linux.netlink import HEADER, from_kernel, open_socket
 from shield.collector.linux.process.audit_control import NETLINK_AUDIT, AuditControl
 from shield.collector.linux.process.audit_rule import ABIS
 from shield.collector.linux.process.audit_setup import AuditSetup
@@ -165,21 +165,11 @@ class AuditSource:
 
     def _datagrams(self) -> Iterator[tuple[int, bytes]]:
         """Yield type and text of the records that are there, a bounded number."""
-        for _ in range(_DATAGRAMS):
-            if self._events is None:
-                return
-            try:
-                raw, (sender, _) = self._events.recvfrom(_RECORD_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+        for raw in from_kernel(self._events, _DATAGRAMS, _RECORD_BYTES) if self._events is not None else ():
+            if raw is None:
                 continue  # the numbers of the events that follow show how many were lost
             # The kernel's header tells another length in a copy than in the original; a datagram is one record.
             kind = HEADER.unpack_from(raw)[1] if len(raw) >= HEADER.size else 0
-            if sender != 0:
-                continue
             if kind == _REPLACE:
                 self._step_aside()
             elif kind >= _FIRST_RECORD:
